@@ -1,0 +1,338 @@
+//! What a connector is: the traits that every system is read and written through.
+//!
+//! In: a resolved [`SystemPlan`] and its secrets. Out: a [`Source`] that lists streams and opens loads, or a
+//! [`Destination`] that stages batches and commits them under the protocol of [`crate::protocol`]. Retry, limits,
+//! differences, dead letters, metrics and checkpoints belong to the engine, never to a connector.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use arrow::{array::ArrayRef, datatypes::SchemaRef, record_batch::RecordBatch};
+use async_trait::async_trait;
+use millrace_crds::plan::SystemPlan;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{
+    diff::segment::SegmentRef,
+    error::Result,
+    protocol::{Commit, Committed, Epoch, Outcome, Permit, ShardId},
+    rate::RateLimiter,
+    secrets::Secrets,
+    stream::StreamSpec,
+};
+
+/// A place in a source, after some data: small JSON that the reader alone understands.
+pub type Position = Value;
+
+/// All that a connector is made from.
+#[derive(Clone)]
+pub struct System {
+    /// The merged configuration.
+    pub plan: SystemPlan,
+    /// The values of its credentials, read anew at each connection.
+    pub secrets: Secrets,
+    /// Requests a second, held across all streams of the Flow; waits where the plan has a limit.
+    pub limiter: RateLimiter,
+}
+
+/// What discovery tells of one stream.
+#[derive(Clone, Debug)]
+pub struct StreamInfo {
+    /// The exact name, as manifests and triggers use it.
+    pub name: String,
+    /// Its columns.
+    pub schema: SchemaRef,
+    /// The key that the source itself declares; empty: none.
+    pub primary_key: Vec<String>,
+    /// Columns that could serve as a cursor, best first.
+    pub cursors: Vec<String>,
+    /// Rows, where the source knows without reading.
+    pub rows: Option<u64>,
+}
+
+/// Which rows a load wants.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Range {
+    /// All rows.
+    Full,
+    /// Rows after a watermark; `None`: from the beginning, and no deletes are found.
+    Delta {
+        /// Where the last load ended.
+        after: Option<Position>,
+    },
+    /// Rows with `from <= cursor < to`, as text in the cursor's own type.
+    Backfill {
+        /// The first value.
+        from: String,
+        /// The first value that is not wanted.
+        to: String,
+    },
+}
+
+/// One load, fixed before it is read: what one attempt sees, another attempt of the same load may see again.
+#[async_trait]
+pub trait Load: Send + Sync {
+    /// The columns of every payload.
+    fn schema(&self) -> SchemaRef;
+    /// How many parts can be read side by side; at least 1. Parts are numbered in source order.
+    fn partitions(&self) -> usize;
+    /// Where the next delta starts once this load is committed. Taken before reading, and never past a row that
+    /// may still appear; `None`: no delta can follow, or each payload carries its own.
+    fn watermark(&self) -> Option<Position> {
+        None
+    }
+    /// Rows and bytes to come, where known.
+    fn estimate(&self) -> Estimate {
+        Estimate::default()
+    }
+    /// Opens one part.
+    async fn read(&self, partition: usize) -> Result<Box<dyn Reader>>;
+}
+
+/// What is known of a load before it is read.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Estimate {
+    /// Rows.
+    pub rows: Option<u64>,
+    /// Bytes as read from the source.
+    pub bytes: Option<u64>,
+}
+
+/// Yields payloads in order. `Ok(None)` is the explicit end: a failed read is never an empty one.
+#[async_trait]
+pub trait Reader: Send {
+    /// The next payload.
+    async fn next(&mut self) -> Result<Option<Payload>>;
+}
+
+/// Data, metadata and the state after it.
+#[derive(Clone, Debug)]
+pub struct Payload {
+    /// The rows.
+    pub batch: RecordBatch,
+    /// For change streams: one [`Op`] a row. `None`: every row is an upsert.
+    pub ops: Option<Vec<Op>>,
+    /// A watermark per row, of any type that orders: the last version of a key is the one with the greatest.
+    /// `None`: the cursor columns serve.
+    pub watermarks: Option<ArrayRef>,
+    /// The position after these rows, once all of them are delivered.
+    pub position: Option<Position>,
+    /// What a person needs to find the first row again: `file`, `line`, `offset`, `page`.
+    pub metadata: BTreeMap<&'static str, Value>,
+    /// Rows that the reader could not make sense of.
+    pub refused: Vec<Refused>,
+    /// Bytes read from the source for this payload.
+    pub bytes: u64,
+}
+
+impl Payload {
+    /// Rows and nothing else.
+    #[must_use]
+    pub fn new(batch: RecordBatch) -> Self {
+        Self {
+            batch,
+            ops: None,
+            watermarks: None,
+            position: None,
+            metadata: BTreeMap::new(),
+            refused: Vec::new(),
+            bytes: 0,
+        }
+    }
+}
+
+/// What a row of a change stream does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[repr(u8)]
+pub enum Op {
+    /// A new row.
+    Insert,
+    /// A new version of a row.
+    Update,
+    /// The row of this key is gone; only its key columns count.
+    Delete,
+}
+
+impl Op {
+    /// The word in `_millrace_op`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Insert => "insert",
+            Self::Update => "update",
+            Self::Delete => "delete",
+        }
+    }
+}
+
+/// A row that cannot be delivered.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Refused {
+    /// Why, naming the column's path (`address.number`).
+    pub reason: String,
+    /// `parse`, `type`, `null-key`, `contract`, `size`.
+    pub kind: String,
+    /// Where the row stands in the source.
+    pub place: BTreeMap<String, Value>,
+    /// The row, as far as it could be read.
+    pub row: Value,
+}
+
+/// A system that can be read.
+#[async_trait]
+pub trait Source: Send + Sync {
+    /// Every stream that can be read now.
+    async fn discover(&self) -> Result<Vec<StreamInfo>>;
+    /// Fixes one load of one stream.
+    async fn load(&self, stream: &StreamSpec, range: &Range) -> Result<Arc<dyn Load>>;
+    /// Tries the connection and the rights, and reads nothing.
+    async fn check(&self) -> Result<()> {
+        self.discover().await.map(drop)
+    }
+    /// Tells the source that everything up to `position` is safe at the destination. Always the last step.
+    async fn acknowledge(&self, _stream: &StreamSpec, _position: &Position) -> Result<()> {
+        Ok(())
+    }
+    /// The pushing side, where the system has one.
+    fn push(&self) -> Option<&dyn PushSource> {
+        None
+    }
+    /// A second read of the same range yields the same rows.
+    fn replayable(&self) -> bool {
+        true
+    }
+    /// Rows of transactions that are still open cannot be missed by a delta.
+    fn late_commits_safe(&self) -> bool {
+        true
+    }
+}
+
+/// A source that sends by itself (broker, webhook, change log).
+#[async_trait]
+pub trait PushSource: Send + Sync {
+    /// Opens a stream; it sends from `from` on, or from its beginning.
+    async fn open(&self, stream: &StreamSpec, from: Option<&Position>) -> Result<Box<dyn PushReader>>;
+}
+
+/// One open pushing stream. `next` of [`Reader`] waits for what is pushed.
+#[async_trait]
+pub trait PushReader: Reader {
+    /// Its columns.
+    fn schema(&self) -> SchemaRef;
+    /// Stops sending until `next` is called again.
+    async fn pause(&mut self) -> Result<()>;
+    /// Goes back: what follows `position` is sent again.
+    async fn rewind(&mut self, position: &Position) -> Result<()>;
+    /// Ends the stream and gives back its resources.
+    async fn close(&mut self) -> Result<()>;
+}
+
+/// Who decides what has been delivered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Authority {
+    /// The destination holds the offset and takes it in the same commit as the data.
+    Destination,
+    /// The state store does; a commit may be repeated by key without harm.
+    StoreKeyed,
+    /// The state store does; a repeated commit shows twice.
+    Store,
+}
+
+/// A system that can be written.
+#[async_trait]
+pub trait Destination: Send + Sync {
+    /// Who decides what has been delivered.
+    fn authority(&self) -> Authority;
+    /// Opens the target of one stream; makes nothing yet.
+    async fn shard(&self, id: &ShardId, stream: &StreamSpec) -> Result<Arc<dyn Shard>>;
+    /// Tries the connection, the rights and the conditional writes, and leaves nothing behind.
+    async fn check(&self) -> Result<()>;
+}
+
+/// The target of one stream: where its rows go, and the serialization point of its commits.
+#[async_trait]
+pub trait Shard: Send + Sync {
+    /// What was last committed; `None`: nothing ever was.
+    async fn last_committed(&self) -> Result<Option<Committed>>;
+    /// Makes every later commit with a lower epoch fail, and tells what was last committed.
+    /// [`crate::error::ErrorKind::Fenced`] where a greater epoch is there already.
+    async fn fence(&self, epoch: Epoch, nonce: &str) -> Result<Option<Committed>>;
+    /// The index of what was delivered, in order; empty: nothing was, or the destination keeps none.
+    async fn index(&self) -> Result<Vec<SegmentRef>> {
+        Ok(Vec::new())
+    }
+    /// A local file with the content of one index segment; remote ones are fetched to `scratch`.
+    async fn segment(&self, segment: &SegmentRef, scratch: &std::path::Path) -> Result<std::path::PathBuf>;
+    /// Begins to stage rows for the next commit; several stages of one commit may be open at once.
+    /// Rows staged are not visible to anybody.
+    async fn stage(&self, permit: &Permit, request: StageRequest) -> Result<Box<dyn Stage>>;
+    /// Makes all that was staged visible, together with the offset, or nothing at all.
+    /// Refused where the permit's epoch is no longer the destination's.
+    async fn commit(&self, permit: &Permit, commit: &Commit) -> Outcome;
+    /// Drops what was staged and never committed by older epochs, and what is no longer referenced.
+    async fn clean(&self, _permit: &Permit) -> Result<()> {
+        Ok(())
+    }
+    /// The current files, for readers that want a list.
+    async fn files(&self) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+}
+
+/// What a stage is for.
+#[derive(Clone, Debug)]
+pub struct StageRequest {
+    /// Columns of the batches to come, added columns included.
+    pub schema: SchemaRef,
+    /// A new generation begins: what is there now will be replaced as a whole.
+    pub replace: bool,
+    /// Which of the stages of this commit.
+    pub lane: usize,
+    /// The index entries to write beside the rows; `None`: no index is kept.
+    pub index: Option<IndexColumns>,
+}
+
+/// What an index entry holds beside the row hash.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IndexColumns {
+    /// Delivered key columns, by name.
+    pub key: Vec<String>,
+    /// The identity differs from the delivered key (a transform changed it) and is stored as a hash.
+    pub identity: bool,
+}
+
+/// Rows to stage: all of them winners, one a key.
+#[derive(Clone, Debug)]
+pub struct Rows {
+    /// The rows. Of a delete only the key columns count.
+    pub batch: RecordBatch,
+    /// One operation a row; `None`: all inserts.
+    pub ops: Option<Vec<Op>>,
+    /// One row hash a row, where an index is kept.
+    pub hashes: Option<Vec<u128>>,
+    /// One identity hash a row, where the index stores it.
+    pub identities: Option<Vec<u128>>,
+}
+
+/// Rows on their way, invisible until the commit.
+#[async_trait]
+pub trait Stage: Send {
+    /// Takes rows.
+    async fn write(&mut self, rows: Rows) -> Result<()>;
+    /// Everything is written and safe (synced, verified by size); gives what the commit needs.
+    async fn finish(self: Box<Self>) -> Result<Staged>;
+}
+
+/// What one stage wrote: counts for people, a token for the destination.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Staged {
+    /// Files written.
+    pub files: u64,
+    /// Bytes written.
+    pub bytes: u64,
+    /// Rows written, by the destination's own count.
+    pub rows: u64,
+    /// What the destination needs to find them again; it alone understands this.
+    pub token: Value,
+}

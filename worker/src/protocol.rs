@@ -1,0 +1,140 @@
+//! The commit protocol: who owns a shard, what was committed, and the only way to commit more.
+//!
+//! In: a state store and a destination's [`Shard`]. Out: a [`Permit`], which only [`acquire`] can make (load, raise
+//! the epoch by compare-and-swap, fence the destination, recover), and [`commit`], which takes it. A result that is
+//! not known is a value here ([`Outcome::Unknown`]), and is settled by reading back, never by guessing.
+
+mod acquire;
+mod commit;
+
+use std::{collections::BTreeMap, fmt};
+
+use roaring::RoaringBitmap;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+pub use self::{acquire::acquire, commit::commit};
+use crate::connector::Staged;
+
+/// Ownership number of a shard; only ever raised.
+pub type Epoch = u64;
+
+/// The unit of epoch, generation and commit: one stream of one state.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ShardId {
+    /// The state's name, by default `namespace/name` of the Flow.
+    pub state: String,
+    /// The stream's exact name.
+    pub stream: String,
+}
+
+impl fmt::Display for ShardId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.state, self.stream)
+    }
+}
+
+/// What a destination says was committed last.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Committed {
+    /// The greatest epoch that fenced or committed.
+    pub epoch: Epoch,
+    /// The build of the destination; an `overwrite` load raises it. 0: nothing was committed yet.
+    pub generation: u64,
+    /// The number of the commit within the generation; 0: nothing was committed yet.
+    pub seq: u64,
+    /// What the engine stored with the data: positions, watermark, digest.
+    pub offset: Value,
+    /// The random mark of the write that made it.
+    pub nonce: String,
+}
+
+impl Committed {
+    /// The state of a shard that was fenced and never written.
+    #[must_use]
+    pub fn nothing(epoch: Epoch, nonce: &str) -> Self {
+        Self { epoch, generation: 0, seq: 0, offset: Value::Null, nonce: nonce.to_owned() }
+    }
+    /// Order along the history.
+    #[must_use]
+    pub fn at(&self) -> (u64, u64) {
+        (self.generation, self.seq)
+    }
+}
+
+/// One commit, whole.
+#[derive(Clone, Debug)]
+pub struct Commit {
+    /// The generation it belongs to.
+    pub generation: u64,
+    /// Its number within the generation, the last one plus 1 (1 in a new generation).
+    pub seq: u64,
+    /// A random mark, to know our own write again. A retry keeps it.
+    pub nonce: String,
+    /// What the engine wants back after a restart.
+    pub offset: Value,
+    /// What the stages wrote.
+    pub staged: Vec<Staged>,
+    /// Positions in the index whose rows are no longer delivered, by segment id.
+    pub dead: BTreeMap<String, RoaringBitmap>,
+    /// All earlier rows are replaced by this commit.
+    pub replace: bool,
+}
+
+/// How a commit ended.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    /// Applied.
+    Done,
+    /// Refused: a newer epoch owns the shard.
+    Fenced,
+    /// No answer: it may or may not have been applied. Read back before anything else.
+    Unknown(String),
+    /// Not applied.
+    Failed(crate::error::Error),
+}
+
+/// The right to commit to one shard. Only fence-and-recover can make one.
+#[derive(Debug)]
+pub struct Permit {
+    shard: ShardId,
+    epoch: Epoch,
+    last: Committed,
+    version: crate::state::Version,
+    record: crate::state::Record,
+}
+
+impl Permit {
+    /// The shard it is for.
+    #[must_use]
+    pub fn shard(&self) -> &ShardId {
+        &self.shard
+    }
+    /// The epoch under which it commits.
+    #[must_use]
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+    /// What was committed last, by anyone.
+    #[must_use]
+    pub fn last(&self) -> &Committed {
+        &self.last
+    }
+    /// Generation and number of the next commit.
+    #[must_use]
+    pub fn next(&self, replace: bool) -> (u64, u64) {
+        match (self.last.generation, replace) {
+            (0, _) => (1, 1),
+            (generation, true) => (generation + 1, 1),
+            (generation, false) => (generation, self.last.seq + 1),
+        }
+    }
+}
+
+/// A random mark for one write attempt.
+#[must_use]
+pub fn nonce() -> String {
+    uuid::Uuid::new_v4().simple().to_string()
+}
