@@ -1,0 +1,95 @@
+# Shared by tests/run, tests/ground and tests/bench/run: what the tests need, and how it comes about.
+# To be sourced by bash under `set -euo pipefail`.
+
+TESTS=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+ROOT=$(dirname "$TESTS")
+MILLRACE_CACHE=${MILLRACE_CACHE:-$HOME/.cache/millrace}
+VERSITYGW=v1.8.0
+export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$MILLRACE_CACHE/target}
+mkdir -p "$MILLRACE_CACHE"
+
+# Progress goes to standard error: the standard output of `tests/ground up` is for `eval`.
+say() { printf 'tests: %s\n' "$*" >&2; }
+die() { say "$*"; exit 1; }
+
+# packages_for PACKAGE...: installs Debian packages, where that can be done.
+packages_for() {
+  command -v apt-get >/dev/null || die "please install what the Debian packages $* hold"
+  [ "$(id -u)" = 0 ] || die "please install: sudo apt-get install $*"
+  say "installing $*"
+  apt-get update -qq >&2
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >&2
+}
+
+need_programs() {
+  local missing=()
+  command -v cargo >/dev/null || die "please install Rust (cargo, 1.95 or later)"
+  command -v cc >/dev/null || missing+=(build-essential)
+  command -v flock >/dev/null || missing+=(util-linux)
+  command -v python3 >/dev/null || missing+=(python3)
+  python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
+  command -v go >/dev/null || [ -x "$(versitygw)" ] || missing+=(golang-go)
+  [ -n "$(postgres_bin)" ] || missing+=(postgresql)
+  [ ${#missing[@]} = 0 ] || packages_for "${missing[@]}"
+  [ -n "$(postgres_bin)" ] || die "PostgreSQL 15 or later is needed"
+}
+
+# The directory of the newest PostgreSQL here, 15 or later; empty when there is none.
+postgres_bin() {
+  local bin
+  for bin in $(printf '%s\n' /usr/lib/postgresql/*/bin | sort -t/ -k5 -rn) $(pg_config --bindir 2>/dev/null || true); do
+    [ -x "$bin/initdb" ] || continue
+    [ "$("$bin/initdb" --version | sed 's/[^0-9]*\([0-9]*\).*/\1/')" -ge 15 ] || continue
+    echo "$bin" && return
+  done
+}
+
+versitygw() { echo "$MILLRACE_CACHE/bin/versitygw-$VERSITYGW"; }
+
+# Builds the S3 server, once; the lock keeps two runs from doing it at the same time.
+build_versitygw() {
+  [ ! -x "$(versitygw)" ] || return 0
+  say "building the S3 server, versitygw $VERSITYGW (about a minute)"
+  mkdir -p "$MILLRACE_CACHE/bin"
+  (
+    flock 9
+    cd "$TESTS/tools"
+    CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o "$(versitygw).new" github.com/versity/versitygw/cmd/versitygw
+    mv "$(versitygw).new" "$(versitygw)"
+  ) 9>"$MILLRACE_CACHE/bin/lock" >&2
+}
+
+# python_with REQUIREMENTS: prints the interpreter of an environment that holds exactly these packages.
+python_with() {
+  local venv
+  venv=$MILLRACE_CACHE/venvs/$(basename "$(dirname "$1")")-$({ python3 --version; cat "$1"; } | sha256sum | cut -c1-12)
+  mkdir -p "$(dirname "$venv")"
+  (
+    flock 9
+    [ -e "$venv/complete" ] && exit
+    say "installing the Python packages of ${1#"$ROOT"/}"
+    rm -rf "$venv"
+    python3 -m venv "$venv"
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --requirement "$1"
+    touch "$venv/complete"
+  ) 9>"$MILLRACE_CACHE/venvs/lock" >&2
+  echo "$venv/bin/python"
+}
+
+# A free port below those that the system hands to outgoing connections: a server that a test restarts finds it again.
+free_port() {
+  python3 - <<'PY'
+import random, socket
+while True:
+    port = random.randint(20000, 32000)
+    try:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+    except OSError:
+        continue
+    print(port)
+    break
+PY
+}
+
+secret() { python3 -c 'import secrets; print(secrets.token_hex(20))'; }
