@@ -414,7 +414,6 @@ fn quantities(_: &mut SchemaGenerator) -> Schema {
         "type": "object",
         "additionalProperties": {
             "x-kubernetes-int-or-string": true,
-            "anyOf": [{ "type": "integer" }, { "type": "string" }],
             "pattern": r"^\+?([0-9]+(\.[0-9]*)?|\.[0-9]+)(([KMGTPE]i)|[numkMGTPE]|([eE][+-]?[0-9]{1,2}))?$"
         }
     })

@@ -20,17 +20,27 @@ use kube::CustomResourceExt;
 pub mod common;
 pub mod connector;
 pub mod duration;
+mod explain;
 pub mod flow;
 pub mod job;
+pub mod manifest;
 pub mod plan;
+pub mod problem;
+pub mod resources;
 pub mod schema;
 pub mod source;
+mod strict;
+mod suggest;
+pub mod template;
+pub mod triggers;
 
 pub use connector::Connector;
 pub use duration::Duration;
 pub use flow::Flow;
 pub use job::Job;
+pub use resources::Resources;
 pub use source::Source;
+pub use strict::json_schema;
 
 /// The API group of all kinds.
 pub const GROUP: &str = "millrace.dev";
