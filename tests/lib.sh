@@ -93,3 +93,19 @@ PY
 }
 
 secret() { python3 -c 'import secrets; print(secrets.token_hex(20))'; }
+
+# Starts a ground for this process and sets MILLRACE_TEST_*; it ends with the process, however that ends.
+stand_on_ground() {
+  ground_variables=
+  unset MILLRACE_TEST_GROUND
+  trap leave_ground EXIT
+  trap 'exit 130' INT
+  trap 'exit 143' TERM
+  ground_variables=$("$TESTS/ground" up $$)
+  eval "$ground_variables"
+}
+
+leave_ground() {
+  eval "$ground_variables"
+  [ -z "${MILLRACE_TEST_GROUND:-}" ] || "$TESTS/ground" down
+}
