@@ -1,5 +1,7 @@
 # Shared by tests/run, tests/ground and tests/bench/run: what the tests need, and how it comes about.
 # To be sourced by bash under `set -euo pipefail`.
+# shellcheck shell=bash
+shopt -s inherit_errexit
 
 TESTS=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 ROOT=$(dirname "$TESTS")
