@@ -3,6 +3,7 @@
 //! Where no object has a name, the built-in recipe of that name applies; an object overrides it.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
@@ -337,4 +338,13 @@ pub struct ConnectorUses {
     pub sources: u32,
     /// The number of Flows that write through it.
     pub flows: u32,
+}
+
+/// The recipes that come with Millrace.
+#[must_use]
+pub fn builtin() -> &'static [Connector] {
+    // A test proves that the file parses; a broken one would leave every built-in name unknown.
+    static RECIPES: LazyLock<Vec<Connector>> =
+        LazyLock::new(|| serde_saphyr::from_multiple(include_str!("../recipes.yaml")).unwrap_or_default());
+    &RECIPES
 }

@@ -17,7 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, astuple, dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -125,7 +125,13 @@ class Bench:
         return Program(name, command, lambda: self.clear("out"), count, skip)
 
     def peer(self, name: str, function: str, source: str) -> Program:
-        command = [self.options.peers, str(HERE / "peers.py"), function, source, str(self.out / "lineitem.parquet")]
+        command = [
+            self.options.peers,
+            str(HERE / "peers.py"),
+            function,
+            source,
+            str(self.out / "lineitem.parquet"),
+        ]
         return self.files(name, command)
 
     def millrace(self, manifest: str, place: str = "out") -> tuple[list[str], str]:
@@ -156,7 +162,9 @@ class Bench:
 
     def fresh_database(self, *statements: str) -> None:
         self.clear("out")
-        self.sql(f"drop database if exists {DATABASE} with (force)", f"create database {DATABASE}", "checkpoint")
+        self.sql(
+            f"drop database if exists {DATABASE} with (force)", f"create database {DATABASE}", "checkpoint"
+        )
         if statements:
             self.sql(*statements, url=self.url)
 
@@ -221,14 +229,12 @@ def table(title: str, programs: list[Program]) -> str:
         if program.skip:
             lines.append(f"| {program.name} | skipped: {program.skip} | | | | |")
             continue
-        wall, user, system, peak = (statistics.median(column) for column in zip(*map(values, program.samples)))
+        wall, user, system, peak = (
+            statistics.median(column) for column in zip(*map(astuple, program.samples), strict=True)
+        )
         ratio = f"{wall / base:.2f}" if base else ""
         lines.append(f"| {program.name} | {wall:.2f} | {user:.2f} | {system:.2f} | {peak:.0f} | {ratio} |")
     return "\n".join(lines)
-
-
-def values(sample: Sample) -> tuple[float, ...]:
-    return tuple(asdict(sample).values())
 
 
 def main() -> None:
@@ -236,11 +242,19 @@ def main() -> None:
     for name in ("csv", "scale", "peers", "bare", "work", "millrace"):
         parser.add_argument(f"--{name}", required=True)
     parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--case", action="append", choices=CASES, help="one case; may be given again (default: all)")
+    parser.add_argument(
+        "--case", action="append", choices=CASES, help="one case; may be given again (default: all)"
+    )
     parser.add_argument("--json", help="where the figures go (default: beside the data)")
     options = parser.parse_args()
     bench = Bench(options)
-    report = {"scale": options.scale, "rows": bench.rows, "cpus": os.cpu_count(), "runs": options.runs, "cases": {}}
+    report = {
+        "scale": options.scale,
+        "rows": bench.rows,
+        "cpus": os.cpu_count(),
+        "runs": options.runs,
+        "cases": {},
+    }
     tables = []
     for name in options.case or CASES:
         title, programs_of = CASES[name]
@@ -249,7 +263,8 @@ def main() -> None:
         race(bench, programs, options.runs)
         tables.append(table(title, programs))
         report["cases"][name] = [
-            {"program": p.name, "skipped": p.skip, "samples": [asdict(s) for s in p.samples]} for p in programs
+            {"program": p.name, "skipped": p.skip, "samples": [asdict(s) for s in p.samples]}
+            for p in programs
         ]
     print("\n".join(tables))
     path = Path(options.json or Path(options.csv).parent / "bench.json")

@@ -32,7 +32,9 @@ def duckdb_declared(source: str, target: str) -> None:
 def polars(source: str, target: str) -> None:
     import polars
 
-    polars.scan_csv(source, try_parse_dates=True).sink_parquet(target, compression="zstd", compression_level=3)
+    polars.scan_csv(source, try_parse_dates=True).sink_parquet(
+        target, compression="zstd", compression_level=3
+    )
 
 
 def pyarrow(source: str, target: str) -> None:
@@ -47,7 +49,9 @@ def connectorx(source: str, target: str) -> None:
     import pyarrow.parquet as pq
 
     query = "select * from lineitem"
-    table = connectorx.read_sql(source, query, partition_on="l_orderkey", partition_num=2, return_type="arrow")
+    table = connectorx.read_sql(
+        source, query, partition_on="l_orderkey", partition_num=2, return_type="arrow"
+    )
     pq.write_table(table, target, compression="zstd", compression_level=3)
 
 

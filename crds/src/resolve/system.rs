@@ -1,0 +1,401 @@
+//! A system to talk to, at either end: its recipe, engine, merged configuration and credentials.
+
+use std::path::Path;
+
+use jsonschema::Validator;
+use serde_json::{Map, Value};
+
+use crate::Connector;
+use crate::common::{ConnectorRef, CredentialRef, Empty, Engine, Settings};
+use crate::connector::{ConnectorSpec, Engines, Role};
+use crate::explain::{Show, findings};
+use crate::plan::{RateLimit, SystemPlan};
+use crate::problem::{Place, Reason, Report, below};
+use crate::resources::base_dir;
+use crate::source::RecipeOrigin;
+use crate::suggest;
+use crate::template::Template;
+
+use super::settings::{Expander, merge, refuse_secrets};
+use super::{Resolver, credentials};
+
+/// What a Source, or the destination of a Flow, asks for.
+pub(super) struct Asked<'a> {
+    /// What it is used as.
+    pub(super) role: Role,
+    /// The path of the part that asks: `spec` or `spec.destination`.
+    pub(super) field: &'a str,
+    /// The namespace of the resource.
+    pub(super) namespace: &'a str,
+    /// Where the resource was written.
+    pub(super) place: &'a Place,
+    /// The connector.
+    pub(super) connector: Option<&'a ConnectorRef>,
+    /// The custom reader or writer.
+    pub(super) plugin: Option<&'a str>,
+    /// The connection.
+    pub(super) connection: &'a Settings,
+    /// The options.
+    pub(super) options: &'a Settings,
+    /// The credentials.
+    pub(super) credentials: &'a [CredentialRef],
+}
+
+/// The recipe that applies.
+struct Recipe {
+    name: String,
+    origin: RecipeOrigin,
+    spec: ConnectorSpec,
+}
+
+/// What is wrong with a recipe on its own.
+pub(super) fn check_recipe(spec: &ConnectorSpec, report: &mut Report<'_>) {
+    for (name, config) in &spec.configs {
+        refuse_secrets(config, &below("spec.configs", name), report);
+    }
+    if let Some(schema) = &spec.config_schema
+        && let Err(error) = validator(&Value::Object(schema.clone()))
+    {
+        let message = format!("is not a JSON Schema: {error}");
+        report.error(Reason::InvalidSpec, "spec.configSchema", message, "");
+    }
+    if spec.default_engine.is_none()
+        && spec
+            .engines
+            .as_ref()
+            .is_some_and(|e| e.native.is_none() && each(e).len() > 1)
+    {
+        let names: Vec<&str> = spec
+            .engines
+            .iter()
+            .flat_map(|engines| each(engines))
+            .map(|(engine, _)| engine.name())
+            .collect();
+        let advice = format!("write {}", suggest::list(&names, "or"));
+        report.error(
+            Reason::InvalidSpec,
+            "spec.defaultEngine",
+            "is missing, with several engines",
+            advice,
+        );
+    }
+}
+
+impl Resolver<'_> {
+    pub(super) fn system(&self, asked: &Asked<'_>, report: &mut Report<'_>) -> Option<SystemPlan> {
+        let recipe = self.recipe(asked, report)?;
+        if !recipe.spec.roles.contains(&asked.role) {
+            let message = format!("{} cannot be used as a {}", recipe.name, asked.role.name());
+            let advice = format!(
+                "choose one of {}",
+                suggest::list(&names(&self.names_for(asked.role)), "and")
+            );
+            report.error(Reason::Unsupported, &name_field(asked), message, advice);
+        }
+        let (engine, engine_config) = engine(asked, &recipe, report)?;
+        let connection = self.connection(asked, &recipe, report);
+        let options_field = below(asked.field, "options");
+        refuse_secrets(asked.options, &options_field, report);
+        let options = self
+            .expander()
+            .settings(asked.options, &Value::Null, &options_field, report);
+        let credentials = self.credentials(
+            &credentials::Given {
+                namespace: asked.namespace,
+                owner: &recipe.name,
+                asked: &recipe.spec.credentials,
+                given: asked.credentials,
+                field: &below(asked.field, "credentials"),
+            },
+            report,
+        );
+        let limit = |limit: crate::connector::RateLimitSpec| RateLimit {
+            requests_per_second: limit.requests_per_second,
+            burst: limit.burst,
+        };
+        Some(SystemPlan {
+            connector: recipe.name,
+            recipe: recipe.origin,
+            type_: recipe.spec.type_,
+            engine: engine.name().to_owned(),
+            engine_config,
+            connection,
+            options,
+            credentials,
+            plugin: asked.plugin.map(str::to_owned),
+            rate_limit: recipe.spec.rate_limit.map(limit),
+            base_dir: self.base_dir(asked.place),
+        })
+    }
+
+    pub(super) fn expander(&self) -> Expander<'_> {
+        Expander {
+            environment: self.environment(),
+        }
+    }
+
+    fn base_dir(&self, place: &Place) -> Option<String> {
+        self.environment()?;
+        place.file.as_ref().map(|_| base_dir(place)).map(|dir| {
+            if dir == Path::new("") {
+                ".".into()
+            } else {
+                dir.display().to_string()
+            }
+        })
+    }
+
+    /// The Connector of a name, else the built-in recipe; a plugin alone needs neither.
+    fn recipe(&self, asked: &Asked<'_>, report: &mut Report<'_>) -> Option<Recipe> {
+        let Some(connector) = asked.connector else {
+            return Some(Recipe::of_plugin());
+        };
+        let named = |one: &&Connector| one.metadata.name.as_ref() == Some(&connector.name);
+        let object = self
+            .resources
+            .connectors
+            .iter()
+            .map(|located| &located.object)
+            .find(named);
+        let found = object.map(|object| (object, RecipeOrigin::Connector));
+        let found = found.or_else(|| {
+            self.recipes
+                .iter()
+                .find(named)
+                .map(|recipe| (recipe, RecipeOrigin::BuiltIn))
+        });
+        if found.is_none() {
+            let known = self.names_for(asked.role);
+            let advice = suggest::advice(&connector.name, names(&known), "known are");
+            let message = format!("there is no Connector or built-in recipe {}", connector.name);
+            report.error(Reason::RefNotFound, &name_field(asked), message, advice);
+        }
+        found.map(|(object, origin)| Recipe {
+            name: connector.name.clone(),
+            origin,
+            spec: object.spec.clone(),
+        })
+    }
+
+    /// The connectors that can be used in a role.
+    fn names_for(&self, role: Role) -> Vec<String> {
+        let all = self
+            .resources
+            .connectors
+            .iter()
+            .map(|located| &located.object)
+            .chain(self.recipes);
+        let mut names: Vec<String> = all
+            .filter(|one| one.spec.roles.contains(&role))
+            .filter_map(|one| one.metadata.name.clone())
+            .collect();
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    /// `default` config, then the named config, then the connection of the resource; checked.
+    fn connection(&self, asked: &Asked<'_>, recipe: &Recipe, report: &mut Report<'_>) -> Settings {
+        let field = below(asked.field, "connection");
+        let configs = &recipe.spec.configs;
+        let chosen = asked.connector.and_then(|connector| connector.config.as_ref());
+        if let Some(name) = chosen.filter(|name| !configs.contains_key(*name)) {
+            let advice = suggest::advice(name, configs.keys().map(String::as_str), "known are");
+            let message = format!("{} has no config {name}", recipe.name);
+            report.error(
+                Reason::InvalidConfig,
+                &below(asked.field, "connector.config"),
+                message,
+                advice,
+            );
+        }
+        refuse_secrets(asked.connection, &field, report);
+        let schema = recipe
+            .spec
+            .config_schema
+            .clone()
+            .map_or(Value::Null, Value::Object);
+        let connection = self
+            .expander()
+            .settings(asked.connection, &schema, &field, report);
+        let layers = [
+            configs.get("default"),
+            chosen.and_then(|name| configs.get(name)),
+            Some(&connection),
+        ];
+        let merged = merge(layers.into_iter().flatten());
+        check(&merged, &schema, &field, recipe, report);
+        merged
+    }
+}
+
+impl Recipe {
+    /// What stands in for a recipe where a custom reader or writer stands alone.
+    fn of_plugin() -> Self {
+        let spec = ConnectorSpec {
+            type_: "plugin".to_owned(),
+            description: None,
+            roles: vec![Role::Source, Role::Destination],
+            default_engine: None,
+            engines: None,
+            configs: std::collections::BTreeMap::new(),
+            credentials: Vec::new(),
+            capabilities: None,
+            rate_limit: None,
+            config_schema: None,
+        };
+        Self {
+            name: "plugin".to_owned(),
+            origin: RecipeOrigin::BuiltIn,
+            spec,
+        }
+    }
+}
+
+fn name_field(asked: &Asked<'_>) -> String {
+    below(asked.field, "connector.name")
+}
+
+fn names(names: &[String]) -> Vec<&str> {
+    names.iter().map(String::as_str).collect()
+}
+
+fn validator(schema: &Value) -> Result<Validator, String> {
+    let options = jsonschema::options().should_validate_formats(true);
+    let options = options.with_format("template", |text: &str| text.parse::<Template>().is_ok());
+    options.build(schema).map_err(|error| error.to_string())
+}
+
+/// Checks merged settings; a finding never shows a value, which may come from the environment.
+fn check(settings: &Settings, schema: &Value, field: &str, recipe: &Recipe, report: &mut Report<'_>) {
+    let Ok(validator) = validator(if schema.is_null() {
+        &Value::Bool(true)
+    } else {
+        schema
+    }) else {
+        let message = format!("the configSchema of {} is not a JSON Schema", recipe.name);
+        return report.error(Reason::InvalidConfig, field, message, "mend the Connector");
+    };
+    let value = Value::Object(settings.clone());
+    for found in findings(&validator, schema, &value, field, Show::Nothing) {
+        report.error(Reason::InvalidConfig, &found.path, found.message, found.advice);
+    }
+}
+
+/// The engines of a recipe and their settings, in the order of the type.
+fn each(engines: &Engines) -> Vec<(Engine, Map<String, Value>)> {
+    let all = [
+        (Engine::Native, settings_of(engines.native.as_ref())),
+        (Engine::Python, settings_of(engines.python.as_ref())),
+        (Engine::Library, settings_of(engines.library.as_ref())),
+        (Engine::Airbyte, settings_of(engines.airbyte.as_ref())),
+        (Engine::Singer, settings_of(engines.singer.as_ref())),
+        (Engine::Meltano, settings_of(engines.meltano.as_ref())),
+        (Engine::Adbc, settings_of(engines.adbc.as_ref())),
+    ];
+    all.into_iter()
+        .filter_map(|(engine, settings)| settings.map(|settings| (engine, settings)))
+        .collect()
+}
+
+fn settings_of(engine: Option<&impl serde::Serialize>) -> Option<Map<String, Value>> {
+    engine.map(|engine| match serde_json::to_value(engine) {
+        Ok(Value::Object(map)) => map,
+        _ => Map::new(),
+    })
+}
+
+/// The engine that runs, and its settings.
+fn engine(
+    asked: &Asked<'_>,
+    recipe: &Recipe,
+    report: &mut Report<'_>,
+) -> Option<(Engine, Map<String, Value>)> {
+    let native = Engines {
+        native: Some(Empty {}),
+        ..Engines::default()
+    };
+    let engines = each(recipe.spec.engines.as_ref().unwrap_or(&native));
+    if let Some(plugin) = asked.plugin {
+        return plugin_engine(asked, plugin, engines, report);
+    }
+    let only = || (engines.len() == 1).then(|| engines[0].0);
+    let chosen = asked.connector.and_then(|connector| connector.engine);
+    let wanted = chosen
+        .or(recipe.spec.default_engine)
+        .or_else(only)
+        .unwrap_or(Engine::Native);
+    let Some(found) = engines.iter().find(|(engine, _)| *engine == wanted) else {
+        let known: Vec<&str> = engines.iter().map(|(engine, _)| engine.name()).collect();
+        let message = format!("{} has no engine {}", recipe.name, wanted.name());
+        let advice = format!("write {}", suggest::list(&known, "or"));
+        report.error(
+            Reason::Unsupported,
+            &below(asked.field, "connector.engine"),
+            message,
+            advice,
+        );
+        return None;
+    };
+    let part = if asked.role == Role::Source {
+        "reader"
+    } else {
+        "writer"
+    };
+    if matches!(wanted, Engine::Python | Engine::Library) && !found.1.contains_key(part) {
+        let message = format!("the engine {} of {} has no {part}", wanted.name(), recipe.name);
+        let advice = format!("choose another engine, or write {part} here");
+        report.error(
+            Reason::Unsupported,
+            &below(asked.field, "connector.engine"),
+            message,
+            advice,
+        );
+    }
+    Some(found.clone())
+}
+
+/// A plugin of its own runs by what its name says; of the recipe's engine only what is not about the
+/// recipe's own plugin applies.
+fn plugin_engine(
+    asked: &Asked<'_>,
+    plugin: &str,
+    engines: Vec<(Engine, Map<String, Value>)>,
+    report: &mut Report<'_>,
+) -> Option<(Engine, Map<String, Value>)> {
+    let (path, symbol) = plugin.rsplit_once(':').unwrap_or((plugin, ""));
+    let extension = Path::new(path)
+        .extension()
+        .and_then(|extension| extension.to_str());
+    let engine = match extension {
+        Some("py") => Some(Engine::Python),
+        Some("so" | "dylib") => Some(Engine::Library),
+        _ => None,
+    };
+    let identifier = !symbol.is_empty() && symbol.chars().all(|c| c.is_alphanumeric() || c == '_');
+    let Some(engine) = engine.filter(|_| identifier) else {
+        let field = below(
+            asked.field,
+            if asked.role == Role::Source {
+                "reader"
+            } else {
+                "writer"
+            },
+        );
+        let message = format!("\"{plugin}\" names no plugin");
+        report.error(
+            Reason::InvalidSpec,
+            &field,
+            message,
+            "write MODULE.py:Class or LIBRARY.so:symbol",
+        );
+        return None;
+    };
+    let mut settings = engines
+        .into_iter()
+        .find(|(one, _)| *one == engine)
+        .map(|(_, settings)| settings)
+        .unwrap_or_default();
+    settings.retain(|key, _| !matches!(key.as_str(), "reader" | "writer" | "sha256"));
+    Some((engine, settings))
+}
