@@ -166,7 +166,9 @@ impl Reader {
                 }
             }
         }
-        self.problems.extend(report.into_problems());
+        let mut problems = report.into_problems();
+        problems.sort_by_key(|problem| problem.line);
+        self.problems.extend(problems);
     }
 
     /// Whether nothing of the same kind and name was read before. Jobs with a `generateName` never clash.

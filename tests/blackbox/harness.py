@@ -136,7 +136,7 @@ class Postgres:
         return self.connection.execute(sql.encode(), values or None).fetchall()
 
     def connect(self, **options: Any) -> psycopg.Connection[tuple[Any, ...]]:
-        """One more session; the caller closes it."""
+        """One more connection; the caller closes it."""
         return psycopg.connect(self.url, **options)
 
 

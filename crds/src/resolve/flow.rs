@@ -9,7 +9,7 @@ use crate::flow::{FlowSpec, S3Spec, StateSpec, TransformSpec};
 use crate::plan::{
     DestinationPlan, FlowRef, Plan, S3Plan, SourcePlan, StatePlan, StateStorePlan, TransformPlan,
 };
-use crate::problem::{Place, Problem, Reason, Report, below, item};
+use crate::problem::{Place, Problem, Reason, Report, below, item, join};
 use crate::resources::namespace;
 use crate::template::{Template, Values};
 
@@ -35,15 +35,15 @@ pub(super) fn plan(
 ) -> (Option<Plan>, Vec<Problem>) {
     let (spec, root) = (given.spec, given.root);
     let flow = flow_ref(given.meta);
-    let source_field = below(root, "source");
+    let source_field = join(root, "source");
     let found = resolver.find_source(
         &flow.namespace,
         &spec.source.name,
-        &below(&source_field, "name"),
+        &join(&source_field, "name"),
         report,
     );
     let (source, problems) = found.map(|found| resolver.source(found)).unwrap_or_default();
-    let streams = distinct(&spec.source.streams, &below(&source_field, "streams"), report);
+    let streams = distinct(&spec.source.streams, &join(&source_field, "streams"), report);
     let destination = destination(resolver, given, &flow, place, report);
     let run = when::plan(spec, root, report);
     let state = state(resolver, given, &flow, report);
@@ -52,11 +52,7 @@ pub(super) fn plan(
         check_streams(spec, source, &streams, root, report);
         when::check_intervals(resolver, spec, source, root, report);
     }
-    check_fraction(
-        spec.max_delete_fraction,
-        &below(root, "maxDeleteFraction"),
-        report,
-    );
+    check_fraction(spec.max_delete_fraction, &join(root, "maxDeleteFraction"), report);
     let plan = source.zip(destination).map(|(source, destination)| Plan {
         flow,
         source,
@@ -101,7 +97,7 @@ fn destination(
     report: &mut Report<'_>,
 ) -> Option<DestinationPlan> {
     let spec = &given.spec.destination;
-    let field = below(given.root, "destination");
+    let field = join(given.root, "destination");
     let asked = Asked {
         role: Role::Destination,
         field: &field,
@@ -134,9 +130,9 @@ fn check_streams(
     root: &str,
     report: &mut Report<'_>,
 ) {
-    streams::refuse_unknown(taken, &source.streams, &below(root, "source.streams"), report);
+    streams::refuse_unknown(taken, &source.streams, &join(root, "source.streams"), report);
     for (index, transform) in spec.transforms.iter().enumerate() {
-        let field = below(&item(&below(root, "transforms"), index), "streams");
+        let field = below(&item(&join(root, "transforms"), index), "streams");
         let names = texts(&transform.streams);
         streams::refuse_unknown(&names, &source.streams, &field, report);
         for (at, name) in names
@@ -173,7 +169,7 @@ fn dead_letter(
     flow: &FlowRef,
     report: &mut Report<'_>,
 ) -> Option<String> {
-    let field = below(given.root, "deadLetter.url");
+    let field = join(given.root, "deadLetter.url");
     let url = resolver
         .expander()
         .text(&given.spec.dead_letter.as_ref()?.url, &field, report);
@@ -202,7 +198,7 @@ fn check_template(text: &str, flow: &FlowRef, field: &str, report: &mut Report<'
 
 fn state(resolver: &Resolver<'_>, given: &Given<'_>, flow: &FlowRef, report: &mut Report<'_>) -> StatePlan {
     let spec = given.spec.state.clone().unwrap_or_default();
-    let field = below(given.root, "state");
+    let field = join(given.root, "state");
     StatePlan {
         id: spec
             .id
@@ -222,7 +218,7 @@ fn store(
     report: &mut Report<'_>,
 ) -> StateStorePlan {
     if let Some(s3) = &spec.s3 {
-        return StateStorePlan::S3(s3_plan(resolver, s3, flow, &below(field, "s3"), report));
+        return StateStorePlan::S3(s3_plan(resolver, s3, flow, &join(field, "s3"), report));
     }
     let Some(directory) = &spec.directory else {
         return if spec.config_map.is_some() {
@@ -231,7 +227,7 @@ fn store(
             StateStorePlan::Default
         };
     };
-    let field = below(field, "directory");
+    let field = join(field, "directory");
     if resolver.environment().is_none() {
         report.error(
             Reason::LocalOnly,
@@ -261,7 +257,7 @@ fn s3_plan(
         owner: "S3",
         asked: &asked,
         given: &spec.credentials,
-        field: &below(field, "credentials"),
+        field: &join(field, "credentials"),
     };
     let expander = resolver.expander();
     let mut fill = |text: &str, key: &str| expander.text(text, &below(field, key), report);
@@ -272,7 +268,7 @@ fn s3_plan(
         let advice = "write plain segments, as in team/state";
         report.error(
             Reason::InvalidSpec,
-            &below(field, "prefix"),
+            &join(field, "prefix"),
             "leads out of its place",
             advice,
         );

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use jiff::civil::{Date, DateTime};
 
 use crate::Job;
-use crate::job::Backfill;
+use crate::job::{Backfill, Load};
 use crate::manifest::name_of;
 use crate::plan::{BackfillPlan, JobPlan, Plan, StateStorePlan};
 use crate::problem::{Located, Problem, Reason, Report, item};
@@ -20,9 +20,14 @@ pub(super) fn plan(
     let spec = &job.object.spec;
     let (plan, problems) = flow_plan(resolver, job, report);
     let streams = distinct(&spec.streams, "spec.streams", report);
-    let backfill = spec.backfill.as_ref().map(|backfill| range(backfill, report));
+    let backfill = spec
+        .backfill
+        .as_ref()
+        .filter(|_| used(spec.load, report))
+        .map(|backfill| range(backfill, report));
     if let Some(plan) = &plan {
-        check(plan, &streams, spec.parallelism, report);
+        check_names(plan, &streams, report);
+        check_parallelism(resolver, plan, spec.parallelism, report);
     }
     let plan = plan.map(|plan| JobPlan {
         name: job
@@ -71,7 +76,7 @@ fn flow_plan(
     found.map(|found| resolver.flow(found)).unwrap_or_default()
 }
 
-fn check(plan: &Plan, names: &[String], parallelism: u32, report: &mut Report<'_>) {
+fn check_names(plan: &Plan, names: &[String], report: &mut Report<'_>) {
     streams::refuse_unknown(names, &plan.source.streams, "spec.streams", report);
     for (index, name) in names.iter().enumerate() {
         if !plan.streams.is_empty() && !plan.streams.contains(name) {
@@ -80,15 +85,37 @@ fn check(plan: &Plan, names: &[String], parallelism: u32, report: &mut Report<'_
             report.error(Reason::RefNotFound, &item("spec.streams", index), message, advice);
         }
     }
-    if parallelism > 1 && !matches!(plan.state.store, StateStorePlan::S3(_)) {
-        let message = format!("{parallelism} pods can share a load only through state in S3");
-        report.error(
-            Reason::Unsupported,
-            "spec.parallelism",
+}
+
+/// Whether the load uses the range.
+fn used(load: Load, report: &mut Report<'_>) -> bool {
+    if load != Load::Backfill {
+        let message = format!("is not used by load: {load:?}");
+        report.warn(
+            Reason::InvalidSpec,
+            "spec.backfill",
             message,
-            "write parallelism: 1, or state.s3 in the Flow",
+            "write load: Backfill, or remove it",
         );
     }
+    load == Load::Backfill
+}
+
+/// At a desk one process does all the work, whatever the number of pods.
+fn check_parallelism(resolver: &Resolver<'_>, plan: &Plan, parallelism: u32, report: &mut Report<'_>) {
+    if parallelism <= 1
+        || matches!(plan.state.store, StateStorePlan::S3(_))
+        || resolver.environment().is_some()
+    {
+        return;
+    }
+    let message = format!("{parallelism} pods can share a load only through state in S3");
+    report.error(
+        Reason::Unsupported,
+        "spec.parallelism",
+        message,
+        "write parallelism: 1, or state.s3 in the Flow",
+    );
 }
 
 /// A range must hold something, as far as its values can be compared without knowing the column.

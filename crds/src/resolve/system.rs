@@ -8,9 +8,9 @@ use serde_json::{Map, Value};
 use crate::Connector;
 use crate::common::{ConnectorRef, CredentialRef, Empty, Engine, Settings};
 use crate::connector::{ConnectorSpec, Engines, Role};
-use crate::explain::{Show, findings};
+use crate::explain::{Show, TEMPLATE, findings};
 use crate::plan::{RateLimit, SystemPlan};
-use crate::problem::{Place, Reason, Report, below};
+use crate::problem::{Place, Reason, Report, below, join};
 use crate::resources::base_dir;
 use crate::source::RecipeOrigin;
 use crate::suggest;
@@ -94,7 +94,7 @@ impl Resolver<'_> {
         }
         let (engine, engine_config) = engine(asked, &recipe, report)?;
         let connection = self.connection(asked, &recipe, report);
-        let options_field = below(asked.field, "options");
+        let options_field = join(asked.field, "options");
         refuse_secrets(asked.options, &options_field, report);
         let options = self
             .expander()
@@ -105,7 +105,7 @@ impl Resolver<'_> {
                 owner: &recipe.name,
                 asked: &recipe.spec.credentials,
                 given: asked.credentials,
-                field: &below(asked.field, "credentials"),
+                field: &join(asked.field, "credentials"),
             },
             report,
         );
@@ -196,7 +196,7 @@ impl Resolver<'_> {
 
     /// `default` config, then the named config, then the connection of the resource; checked.
     fn connection(&self, asked: &Asked<'_>, recipe: &Recipe, report: &mut Report<'_>) -> Settings {
-        let field = below(asked.field, "connection");
+        let field = join(asked.field, "connection");
         let configs = &recipe.spec.configs;
         let chosen = asked.connector.and_then(|connector| connector.config.as_ref());
         if let Some(name) = chosen.filter(|name| !configs.contains_key(*name)) {
@@ -204,7 +204,7 @@ impl Resolver<'_> {
             let message = format!("{} has no config {name}", recipe.name);
             report.error(
                 Reason::InvalidConfig,
-                &below(asked.field, "connector.config"),
+                &join(asked.field, "connector.config"),
                 message,
                 advice,
             );
@@ -215,6 +215,7 @@ impl Resolver<'_> {
             .config_schema
             .clone()
             .map_or(Value::Null, Value::Object);
+        let errors = report.errors();
         let connection = self
             .expander()
             .settings(asked.connection, &schema, &field, report);
@@ -224,7 +225,10 @@ impl Resolver<'_> {
             Some(&connection),
         ];
         let merged = merge(layers.into_iter().flatten());
-        check(&merged, &schema, &field, recipe, report);
+        // What an unset variable leaves behind would only be told about twice.
+        if report.errors() == errors {
+            check(&merged, &schema, &field, recipe, report);
+        }
         merged
     }
 }
@@ -253,7 +257,7 @@ impl Recipe {
 }
 
 fn name_field(asked: &Asked<'_>) -> String {
-    below(asked.field, "connector.name")
+    join(asked.field, "connector.name")
 }
 
 fn names(names: &[String]) -> Vec<&str> {
@@ -262,7 +266,7 @@ fn names(names: &[String]) -> Vec<&str> {
 
 fn validator(schema: &Value) -> Result<Validator, String> {
     let options = jsonschema::options().should_validate_formats(true);
-    let options = options.with_format("template", |text: &str| text.parse::<Template>().is_ok());
+    let options = options.with_format(TEMPLATE, |text: &str| text.parse::<Template>().is_ok());
     options.build(schema).map_err(|error| error.to_string())
 }
 
@@ -331,7 +335,7 @@ fn engine(
         let advice = format!("write {}", suggest::list(&known, "or"));
         report.error(
             Reason::Unsupported,
-            &below(asked.field, "connector.engine"),
+            &join(asked.field, "connector.engine"),
             message,
             advice,
         );
@@ -347,7 +351,7 @@ fn engine(
         let advice = format!("choose another engine, or write {part} here");
         report.error(
             Reason::Unsupported,
-            &below(asked.field, "connector.engine"),
+            &join(asked.field, "connector.engine"),
             message,
             advice,
         );
