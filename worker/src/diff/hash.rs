@@ -9,7 +9,7 @@ use arrow::{
         Array, ArrayRef, ArrowPrimitiveType, AsArray, BooleanArray, PrimitiveArray,
     },
     datatypes::{
-        ArrowNativeType, DataType, Date32Type, Date64Type, Decimal32Type, Decimal64Type, Decimal128Type, DurationMicrosecondType,
+        DataType, Date32Type, Date64Type, Decimal32Type, Decimal64Type, Decimal128Type, DurationMicrosecondType,
         DurationMillisecondType, DurationNanosecondType, DurationSecondType, Float16Type, Float32Type, Float64Type,
         Int8Type, Int16Type, Int32Type, Int64Type, Time32MillisecondType, Time32SecondType, Time64MicrosecondType,
         Time64NanosecondType, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType,
@@ -165,26 +165,38 @@ fn primitive<T: ArrowPrimitiveType>(states: &mut [State], column: &ArrayRef, sal
         }
     } else {
         for (state, value) in states.iter_mut().zip(column) {
-            value.map_or_else(|| state.null(salt), |value| state.value(bits(value), salt));
+            match value {
+                Some(value) => state.value(bits(value), salt),
+                None => state.null(salt),
+            }
         }
     }
 }
 
 fn decimals(states: &mut [State], column: &PrimitiveArray<Decimal128Type>, salt: Salt) {
     for (state, value) in states.iter_mut().zip(column) {
-        value.map_or_else(|| state.null(salt), |value| state.wide(value.cast_unsigned(), salt));
+        match value {
+                Some(value) => state.wide(value.cast_unsigned(), salt),
+                None => state.null(salt),
+            }
     }
 }
 
 fn booleans(states: &mut [State], column: &BooleanArray, salt: Salt) {
     for (state, value) in states.iter_mut().zip(column) {
-        value.map_or_else(|| state.null(salt), |value| state.value(u64::from(value), salt));
+        match value {
+                Some(value) => state.value(u64::from(value), salt),
+                None => state.null(salt),
+            }
     }
 }
 
 fn bytes<'a>(states: &mut [State], values: impl Iterator<Item = Option<&'a [u8]>>, salt: Salt) {
     for (state, value) in states.iter_mut().zip(values) {
-        value.map_or_else(|| state.null(salt), |value| state.wide(xxh3_128_with_seed(value, salt.0), salt));
+        match value {
+                Some(value) => state.wide(xxh3_128_with_seed(value, salt.0), salt),
+                None => state.null(salt),
+            }
     }
 }
 
