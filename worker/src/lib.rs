@@ -15,4 +15,5 @@ pub mod protocol;
 pub mod rate;
 pub mod secrets;
 pub mod state;
+pub mod storage;
 pub mod stream;
