@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::duration::{self, Duration};
 use crate::problem::{below, item};
 use crate::suggest;
+use crate::template::Template;
 
 /// One finding.
 #[derive(Debug, PartialEq, Eq)]
@@ -133,13 +134,16 @@ fn words(kind: &ValidationErrorKind, value: &Value, show: Show) -> (String, Stri
             format!("{shown} is not allowed"),
             format!("write {}", option(expected_value).unwrap_or_default()),
         ),
+        ValidationErrorKind::Format { format } if format == TEMPLATE => mistemplated(value),
         ValidationErrorKind::Type { kind } => mistyped(kind, value),
-        ValidationErrorKind::Minimum { limit } => {
-            (format!("{shown} is too small"), format!("write {limit} or more"))
-        }
-        ValidationErrorKind::Maximum { limit } => {
-            (format!("{shown} is too large"), format!("write {limit} or less"))
-        }
+        ValidationErrorKind::Minimum { limit } => (
+            format!("{shown} is too small"),
+            format!("write {} or more", bound(limit)),
+        ),
+        ValidationErrorKind::Maximum { limit } => (
+            format!("{shown} is too large"),
+            format!("write {} or less", bound(limit)),
+        ),
         ValidationErrorKind::MinLength { limit: 1 } => (
             "is empty".to_owned(),
             "write something, or leave it out".to_owned(),
@@ -165,6 +169,22 @@ fn words(kind: &ValidationErrorKind, value: &Value, show: Show) -> (String, Stri
             String::new(),
         ),
     }
+}
+
+/// The format that marks a text as a template.
+pub(crate) const TEMPLATE: &str = "template";
+
+fn mistemplated(value: &Value) -> (String, String) {
+    let error = value.as_str().unwrap_or_default().parse::<Template>().err();
+    let error = error.map_or_else(String::new, |error| error.to_string());
+    let (message, advice) = error.split_once("; ").unwrap_or((&error, ""));
+    (message.to_owned(), advice.to_owned())
+}
+
+/// A bound without the fraction that schemas of whole numbers carry.
+fn bound(limit: &Value) -> String {
+    let text = limit.to_string();
+    text.strip_suffix(".0").map(str::to_owned).unwrap_or(text)
 }
 
 /// A value as a manifest would write it, cut to a readable length.
@@ -246,6 +266,10 @@ fn misshapen(pattern: &str, value: &Value, shown: &str) -> (String, String) {
         let error = error.to_string();
         let (message, advice) = error.split_once("; ").unwrap_or((&error, ""));
         return (message.to_owned(), advice.to_owned());
+    }
+    if pattern.contains("[KMGTPE]i") {
+        let advice = "write a number and a unit, as in 500m, 2 or 512Mi".to_owned();
+        return (format!("{shown} is not a quantity"), advice);
     }
     let advice = match pattern {
         _ if pattern.contains("@sha256:") => {

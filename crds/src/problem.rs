@@ -191,6 +191,11 @@ impl<'a> Report<'a> {
         });
     }
 
+    /// The number of errors so far.
+    pub(crate) fn errors(&self) -> usize {
+        self.problems.iter().filter(|problem| problem.is_error()).count()
+    }
+
     /// All that was found.
     pub(crate) fn into_problems(self) -> Vec<Problem> {
         self.problems
@@ -208,6 +213,11 @@ pub(crate) fn below(path: &str, key: &str) -> String {
         (false, true) => format!("{path}.{key}"),
         (_, false) => format!("{path}[{key:?}]"),
     }
+}
+
+/// The path of known fields below a path: `spec` and `source.name`.
+pub(crate) fn join(path: &str, fields: &str) -> String {
+    format!("{path}.{fields}")
 }
 
 /// The path of an item of a list.
