@@ -42,7 +42,14 @@ use crate::common::{Empty, Engine, Settings, settings, settings_by_name};
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[x_kube(cel, validation = (
-    "!has(self.defaultEngine) || !has(self.engines) || self.engines.exists(e, e == self.defaultEngine)",
+    "!has(self.defaultEngine) || !has(self.engines) \
+         || (self.defaultEngine == 'native' && has(self.engines.native)) \
+         || (self.defaultEngine == 'python' && has(self.engines.python)) \
+         || (self.defaultEngine == 'library' && has(self.engines.library)) \
+         || (self.defaultEngine == 'airbyte' && has(self.engines.airbyte)) \
+         || (self.defaultEngine == 'singer' && has(self.engines.singer)) \
+         || (self.defaultEngine == 'meltano' && has(self.engines.meltano)) \
+         || (self.defaultEngine == 'adbc' && has(self.engines.adbc))",
     "defaultEngine must be one of the keys of engines"
 ))]
 #[serde(rename_all = "camelCase")]

@@ -13,6 +13,10 @@
     unreachable_pub,
     reason = "the schema derive makes a private copy of each public struct"
 )]
+#![allow(
+    clippy::duplicated_attributes,
+    reason = "printer columns are lists in which a type occurs often"
+)]
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;

@@ -122,36 +122,34 @@ impl Reader {
         match yaml::documents(text) {
             Ok(documents) => {
                 for yaml::Document { value, lines } in documents {
-                    self.document(
-                        &value,
-                        Place {
-                            file: Some(file.to_owned()),
-                            lines,
-                        },
-                    );
+                    let place = Place {
+                        file: Some(file.to_owned()),
+                        lines,
+                    };
+                    self.document(&value, &place);
                 }
             }
             Err(error) => self.unreadable(file, error.line, &error.message, ""),
         }
     }
 
-    fn document(&mut self, value: &Value, place: Place) {
+    fn document(&mut self, value: &Value, place: &Place) {
         let (kind, name) = (text(value, "/kind"), resource_name(value));
         let namespace = text(value, "/metadata/namespace");
         let mut report = Report::on(
-            &place,
+            place,
             if kind.is_empty() {
                 name.clone()
             } else {
                 format!("{kind}/{name}")
             },
         );
-        if known_kind(value, &mut report) && self.is_first(value, &place, &mut report) {
+        if known_kind(value, &mut report) && self.is_first(value, place, &mut report) {
             match kind {
-                "Connector" => push(&mut self.resources.connectors, value, &place, &mut report),
-                "Source" => push(&mut self.resources.sources, value, &place, &mut report),
-                "Flow" => push(&mut self.resources.flows, value, &place, &mut report),
-                "Job" => push(&mut self.resources.jobs, value, &place, &mut report),
+                "Connector" => push(&mut self.resources.connectors, value, place, &mut report),
+                "Source" => push(&mut self.resources.sources, value, place, &mut report),
+                "Flow" => push(&mut self.resources.flows, value, place, &mut report),
+                "Job" => push(&mut self.resources.jobs, value, place, &mut report),
                 "Secret" => {
                     let values = core_v1::secret(value, &mut report);
                     self.resources

@@ -4,6 +4,7 @@
 //! [`JobPlan`] for each sound Job, and every [`Problem`]. A plan holds no secret value, only places.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use crate::common::{StreamName, texts};
 use crate::manifest::name_of;
@@ -13,6 +14,7 @@ use crate::resources::{Resources, namespace_of};
 use crate::{Connector, Flow, Job, Source, suggest};
 
 mod credentials;
+mod engine;
 mod flow;
 mod job;
 mod settings;
@@ -22,7 +24,7 @@ mod system;
 mod when;
 
 /// Where the plans are to run.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Setting {
     /// At a desk: `${NAME}`, `env:` and `file:` mean something.
     Local {
@@ -31,6 +33,16 @@ pub enum Setting {
     },
     /// In pods: what only local runs can have is refused.
     Cluster,
+}
+
+// By hand, since the values of the environment may be secrets.
+impl fmt::Debug for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Local { environment } => write!(f, "Local {:?}", environment.keys()),
+            Self::Cluster => f.write_str("Cluster"),
+        }
+    }
 }
 
 /// What becomes of one resource: a plan unless something is wrong, and all findings.
@@ -84,11 +96,11 @@ pub fn resolve(resources: &Resources, recipes: &[Connector], setting: &Setting) 
         .collect();
     // A Flow repeats what is wrong with its Source, and a Job what is wrong with its Flow.
     let mut once: Vec<Problem> = Vec::new();
-    problems.into_iter().for_each(|problem| {
+    for problem in problems {
         if !once.contains(&problem) {
             once.push(problem);
         }
-    });
+    }
     Resolution {
         plans,
         jobs,

@@ -23,7 +23,7 @@ pub struct Resources {
     pub jobs: Vec<Located<Job>>,
     /// The Secrets among the manifests, for local runs; always empty in a cluster.
     pub secrets: Vec<LocalSecret>,
-    /// The ConfigMaps at hand.
+    /// The `ConfigMap`s at hand.
     pub config_maps: Vec<LocalConfigMap>,
     /// The data contracts that Sources refer to, by path.
     pub contracts: BTreeMap<PathBuf, Contract>,

@@ -10,6 +10,8 @@
 
 pub mod connector;
 pub mod diff;
+pub mod connectors;
+pub mod engine;
 pub mod error;
 pub mod protocol;
 pub mod rate;
@@ -17,3 +19,4 @@ pub mod secrets;
 pub mod state;
 pub mod storage;
 pub mod stream;
+pub mod types;

@@ -1,4 +1,4 @@
-//! Secrets and ConfigMaps among the manifests, for local runs. No finding quotes a value.
+//! `Secret`s and `ConfigMap`s among the manifests, for local runs. No finding quotes a value.
 
 use std::collections::BTreeMap;
 

@@ -102,6 +102,14 @@ fn what_is_wrong_is_told_with_its_place_and_what_to_write() {
             format!("{SOURCE}  credentials: [{{ name: a, env: A, file: b }}]\n"),
             "m.yaml:6: Source/shop: spec.credentials[0]: say where the credential is found by exactly one of secret, env (local runs) and file (local runs)",
         ),
+    ] {
+        assert_eq!(problems(&text), [expected]);
+    }
+}
+
+#[test]
+fn what_is_no_resource_is_told_as_well() {
+    for (text, expected) in [
         (
             SOURCE.replace("shop", "Shop"),
             "m.yaml:3: Source/Shop: metadata.name: \"Shop\" has not the right form; write lower-case letters, digits, - and ., with a letter or digit first and last",
@@ -228,7 +236,7 @@ fn directories_are_read_in_the_order_of_names() {
     )
     .unwrap();
     fs::write(dir.join("notes.txt"), "not: [yaml").unwrap();
-    let resources = read(&[dir.clone()]).unwrap();
+    let resources = read(std::slice::from_ref(&dir)).unwrap();
     assert_eq!(
         (
             resources.sources.len(),

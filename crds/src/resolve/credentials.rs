@@ -17,7 +17,7 @@ pub(super) struct Given<'a> {
     /// What is asked for.
     pub(super) asked: &'a [CredentialSpec],
     /// What is given.
-    pub(super) given: &'a [CredentialRef],
+    pub(super) refs: &'a [CredentialRef],
     /// The path of what is given.
     pub(super) field: &'a str,
 }
@@ -27,7 +27,7 @@ impl Resolver<'_> {
     /// environment holds under the connector's names.
     pub(super) fn credentials(&self, given: &Given<'_>, report: &mut Report<'_>) -> Vec<Credential> {
         let mut found: Vec<Credential> = Vec::new();
-        for (index, credential) in given.given.iter().enumerate() {
+        for (index, credential) in given.refs.iter().enumerate() {
             let field = item(given.field, index);
             let Some(asked) = given.asked.iter().find(|asked| asked.name == credential.name) else {
                 unknown(given, &credential.name, &field, report);
@@ -50,9 +50,9 @@ impl Resolver<'_> {
         let rest = given
             .asked
             .iter()
-            .filter(|asked| !given.given.iter().any(|one| one.name == asked.name));
+            .filter(|asked| !given.refs.iter().any(|one| one.name == asked.name));
         for asked in rest {
-            match self.from_env(asked) {
+            match self.in_environment(asked) {
                 Some(from) => found.push(Credential {
                     name: asked.name.clone(),
                     from,
@@ -79,7 +79,7 @@ impl Resolver<'_> {
             };
             return match self.secret_problem(namespace, &secret.name, &secret.key) {
                 None => Some(place),
-                Some(problem) => self.from_env(asked).or_else(|| {
+                Some(problem) => self.in_environment(asked).or_else(|| {
                     let advice = asked.from_env.as_ref().map_or_else(
                         || "add it to the manifests".to_owned(),
                         |name| format!("add it to the manifests, or set {name}"),
@@ -123,7 +123,7 @@ impl Resolver<'_> {
         }
     }
 
-    fn from_env(&self, asked: &CredentialSpec) -> Option<CredentialPlace> {
+    fn in_environment(&self, asked: &CredentialSpec) -> Option<CredentialPlace> {
         let name = asked.from_env.as_ref()?;
         self.environment()?
             .contains_key(name)

@@ -13,6 +13,7 @@ use crate::problem::{Place, Problem, Reason, Report, below, item, join};
 use crate::resources::namespace;
 use crate::template::{Template, Values};
 
+use super::settings::refuse_password;
 use super::system::Asked;
 use super::{Resolver, credentials, distinct, streams, when};
 
@@ -173,6 +174,7 @@ fn dead_letter(
     let url = resolver
         .expander()
         .text(&given.spec.dead_letter.as_ref()?.url, &field, report);
+    refuse_password(&url, &field, report);
     check_template(&url, flow, &field, report);
     Some(url)
 }
@@ -256,7 +258,7 @@ fn s3_plan(
         namespace: &flow.namespace,
         owner: "S3",
         asked: &asked,
-        given: &spec.credentials,
+        refs: &spec.credentials,
         field: &join(field, "credentials"),
     };
     let expander = resolver.expander();

@@ -64,15 +64,7 @@ fn refuse_nested(value: &Value, path: &str, report: &mut Report<'_>) {
                 refuse_nested(value, &item(path, index), report);
             }
         }
-        Value::String(text) if has_password(text) => {
-            let advice = "remove it from the address, and name a Secret under credentials";
-            report.error(
-                Reason::LiteralSecret,
-                path,
-                "the address holds a password",
-                advice,
-            );
-        }
+        Value::String(text) => refuse_password(text, path, report),
         _ => {}
     }
 }
@@ -86,16 +78,42 @@ fn is_secret(key: &str) -> bool {
     SECRET_KEYS.contains(&folded.as_str()) || folded.ends_with("password") || folded.ends_with("secret")
 }
 
-/// Whether a text is an address of the form `scheme://user:password@host`.
+/// Refuses a text with a password in it.
+pub(super) fn refuse_password(text: &str, path: &str, report: &mut Report<'_>) {
+    if has_password(text) {
+        let advice = "remove it from the address, and name a Secret under credentials";
+        report.error(
+            Reason::LiteralSecret,
+            path,
+            "the address holds a password",
+            advice,
+        );
+    }
+}
+
+/// Whether a text is an address with a password: `scheme://user:password@host`, `...?token=...`, or
+/// `host=... password=...`.
 fn has_password(text: &str) -> bool {
-    let authority = text
-        .split_once("://")
-        .map(|(_, rest)| rest.split(['/', '?', '#']).next().unwrap_or_default());
-    let user = authority
+    let filled = |(key, value): (&str, &str)| is_secret(key) && !value.is_empty();
+    let Some((_, rest)) = text.split_once("://") else {
+        let words = text.split(|c: char| c.is_whitespace() || c == ';');
+        let passwords = words.filter(|word| word.to_lowercase().starts_with("passw"));
+        return passwords.filter_map(|word| word.split_once('=')).any(filled);
+    };
+    let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let user = place
+        .split('/')
+        .next()
         .and_then(|authority| authority.rsplit_once('@'))
         .map(|(user, _)| user);
-    user.and_then(|user| user.split_once(':'))
-        .is_some_and(|(_, password)| !password.is_empty())
+    let in_user = user
+        .and_then(|user| user.split_once(':'))
+        .is_some_and(|(_, password)| !password.is_empty());
+    in_user
+        || query
+            .split('&')
+            .filter_map(|part| part.split_once('='))
+            .any(filled)
 }
 
 /// `${NAME}` from the environment, `$${` for a text that is to stay. In a cluster there is none.

@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use jsonschema::Validator;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::Connector;
-use crate::common::{ConnectorRef, CredentialRef, Empty, Engine, Settings};
-use crate::connector::{ConnectorSpec, Engines, Role};
+use crate::common::{ConnectorRef, CredentialRef, Settings};
+use crate::connector::{ConnectorSpec, Role};
 use crate::explain::{Show, TEMPLATE, findings};
 use crate::plan::{RateLimit, SystemPlan};
 use crate::problem::{Place, Reason, Report, below, join};
@@ -16,6 +16,7 @@ use crate::source::RecipeOrigin;
 use crate::suggest;
 use crate::template::Template;
 
+use super::engine::{self, each};
 use super::settings::{Expander, merge, refuse_secrets};
 use super::{Resolver, credentials};
 
@@ -42,10 +43,13 @@ pub(super) struct Asked<'a> {
 }
 
 /// The recipe that applies.
-struct Recipe {
-    name: String,
-    origin: RecipeOrigin,
-    spec: ConnectorSpec,
+pub(super) struct Recipe {
+    /// The Connector's name.
+    pub(super) name: String,
+    /// Where it came from.
+    pub(super) origin: RecipeOrigin,
+    /// What it says.
+    pub(super) spec: ConnectorSpec,
 }
 
 /// What is wrong with a recipe on its own.
@@ -68,7 +72,7 @@ pub(super) fn check_recipe(spec: &ConnectorSpec, report: &mut Report<'_>) {
         let names: Vec<&str> = spec
             .engines
             .iter()
-            .flat_map(|engines| each(engines))
+            .flat_map(each)
             .map(|(engine, _)| engine.name())
             .collect();
         let advice = format!("write {}", suggest::list(&names, "or"));
@@ -92,19 +96,19 @@ impl Resolver<'_> {
             );
             report.error(Reason::Unsupported, &name_field(asked), message, advice);
         }
-        let (engine, engine_config) = engine(asked, &recipe, report)?;
+        let (engine, engine_config) = engine::choose(asked, &recipe, report)?;
         let connection = self.connection(asked, &recipe, report);
         let options_field = join(asked.field, "options");
-        refuse_secrets(asked.options, &options_field, report);
         let options = self
             .expander()
             .settings(asked.options, &Value::Null, &options_field, report);
+        refuse_secrets(&options, &options_field, report);
         let credentials = self.credentials(
             &credentials::Given {
                 namespace: asked.namespace,
                 owner: &recipe.name,
                 asked: &recipe.spec.credentials,
-                given: asked.credentials,
+                refs: asked.credentials,
                 field: &join(asked.field, "credentials"),
             },
             report,
@@ -209,7 +213,6 @@ impl Resolver<'_> {
                 advice,
             );
         }
-        refuse_secrets(asked.connection, &field, report);
         let schema = recipe
             .spec
             .config_schema
@@ -225,6 +228,8 @@ impl Resolver<'_> {
             Some(&connection),
         ];
         let merged = merge(layers.into_iter().flatten());
+        // Also what the environment filled in: a plan is no place for a secret either.
+        refuse_secrets(&connection, &field, report);
         // What an unset variable leaves behind would only be told about twice.
         if report.errors() == errors {
             check(&merged, &schema, &field, recipe, report);
@@ -284,122 +289,4 @@ fn check(settings: &Settings, schema: &Value, field: &str, recipe: &Recipe, repo
     for found in findings(&validator, schema, &value, field, Show::Nothing) {
         report.error(Reason::InvalidConfig, &found.path, found.message, found.advice);
     }
-}
-
-/// The engines of a recipe and their settings, in the order of the type.
-fn each(engines: &Engines) -> Vec<(Engine, Map<String, Value>)> {
-    let all = [
-        (Engine::Native, settings_of(engines.native.as_ref())),
-        (Engine::Python, settings_of(engines.python.as_ref())),
-        (Engine::Library, settings_of(engines.library.as_ref())),
-        (Engine::Airbyte, settings_of(engines.airbyte.as_ref())),
-        (Engine::Singer, settings_of(engines.singer.as_ref())),
-        (Engine::Meltano, settings_of(engines.meltano.as_ref())),
-        (Engine::Adbc, settings_of(engines.adbc.as_ref())),
-    ];
-    all.into_iter()
-        .filter_map(|(engine, settings)| settings.map(|settings| (engine, settings)))
-        .collect()
-}
-
-fn settings_of(engine: Option<&impl serde::Serialize>) -> Option<Map<String, Value>> {
-    engine.map(|engine| match serde_json::to_value(engine) {
-        Ok(Value::Object(map)) => map,
-        _ => Map::new(),
-    })
-}
-
-/// The engine that runs, and its settings.
-fn engine(
-    asked: &Asked<'_>,
-    recipe: &Recipe,
-    report: &mut Report<'_>,
-) -> Option<(Engine, Map<String, Value>)> {
-    let native = Engines {
-        native: Some(Empty {}),
-        ..Engines::default()
-    };
-    let engines = each(recipe.spec.engines.as_ref().unwrap_or(&native));
-    if let Some(plugin) = asked.plugin {
-        return plugin_engine(asked, plugin, engines, report);
-    }
-    let only = || (engines.len() == 1).then(|| engines[0].0);
-    let chosen = asked.connector.and_then(|connector| connector.engine);
-    let wanted = chosen
-        .or(recipe.spec.default_engine)
-        .or_else(only)
-        .unwrap_or(Engine::Native);
-    let Some(found) = engines.iter().find(|(engine, _)| *engine == wanted) else {
-        let known: Vec<&str> = engines.iter().map(|(engine, _)| engine.name()).collect();
-        let message = format!("{} has no engine {}", recipe.name, wanted.name());
-        let advice = format!("write {}", suggest::list(&known, "or"));
-        report.error(
-            Reason::Unsupported,
-            &join(asked.field, "connector.engine"),
-            message,
-            advice,
-        );
-        return None;
-    };
-    let part = if asked.role == Role::Source {
-        "reader"
-    } else {
-        "writer"
-    };
-    if matches!(wanted, Engine::Python | Engine::Library) && !found.1.contains_key(part) {
-        let message = format!("the engine {} of {} has no {part}", wanted.name(), recipe.name);
-        let advice = format!("choose another engine, or write {part} here");
-        report.error(
-            Reason::Unsupported,
-            &join(asked.field, "connector.engine"),
-            message,
-            advice,
-        );
-    }
-    Some(found.clone())
-}
-
-/// A plugin of its own runs by what its name says; of the recipe's engine only what is not about the
-/// recipe's own plugin applies.
-fn plugin_engine(
-    asked: &Asked<'_>,
-    plugin: &str,
-    engines: Vec<(Engine, Map<String, Value>)>,
-    report: &mut Report<'_>,
-) -> Option<(Engine, Map<String, Value>)> {
-    let (path, symbol) = plugin.rsplit_once(':').unwrap_or((plugin, ""));
-    let extension = Path::new(path)
-        .extension()
-        .and_then(|extension| extension.to_str());
-    let engine = match extension {
-        Some("py") => Some(Engine::Python),
-        Some("so" | "dylib") => Some(Engine::Library),
-        _ => None,
-    };
-    let identifier = !symbol.is_empty() && symbol.chars().all(|c| c.is_alphanumeric() || c == '_');
-    let Some(engine) = engine.filter(|_| identifier) else {
-        let field = below(
-            asked.field,
-            if asked.role == Role::Source {
-                "reader"
-            } else {
-                "writer"
-            },
-        );
-        let message = format!("\"{plugin}\" names no plugin");
-        report.error(
-            Reason::InvalidSpec,
-            &field,
-            message,
-            "write MODULE.py:Class or LIBRARY.so:symbol",
-        );
-        return None;
-    };
-    let mut settings = engines
-        .into_iter()
-        .find(|(one, _)| *one == engine)
-        .map(|(_, settings)| settings)
-        .unwrap_or_default();
-    settings.retain(|key, _| !matches!(key.as_str(), "reader" | "writer" | "sha256"));
-    Some((engine, settings))
 }

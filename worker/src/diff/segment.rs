@@ -183,6 +183,18 @@ impl SegmentReader {
         self.metadata.metadata().num_row_groups()
     }
 
+    /// The delivered key columns.
+    #[must_use]
+    pub fn key_names(&self) -> &[String] {
+        &self.key
+    }
+
+    /// Whether identities are stored beside the keys.
+    #[must_use]
+    pub fn has_identity(&self) -> bool {
+        self.identity
+    }
+
     /// The row hashes of one group.
     ///
     /// # Errors

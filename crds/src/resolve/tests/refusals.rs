@@ -121,6 +121,43 @@ fn secrets_have_no_place_in_a_manifest() {
 }
 
 #[test]
+fn addresses_have_no_password() {
+    let url = |url: &str| {
+        source(&format!(
+            "  connector: {{ name: memory }}\n  connection: {{ url: '{url}' }}\n"
+        ))
+    };
+    let expected = "m.yaml:6: Source/shop: spec.connection.url: the address holds a password; remove it from the address, and name a Secret under credentials";
+    for wrong in [
+        "http://u:canary@h/p",
+        "http://u:${SET}@h",
+        "http://h/p?a=b&access_token=canary",
+        "host=h password=canary",
+        "${DSN}",
+    ] {
+        let environment = [("SET", "canary"), ("DSN", "postgres://u:canary@h/d")];
+        let environment = environment
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into();
+        let resolution = resolve(
+            &parse("m.yaml", &url(wrong)).unwrap(),
+            builtin(),
+            &Setting::Local { environment },
+        );
+        assert_eq!(told(&resolution), [expected], "{wrong}");
+    }
+    for right in [
+        "http://u@h/p",
+        "http://h:80/a@b:c",
+        "http://h/?page=1",
+        "s3://b/password=x",
+        "a = b",
+    ] {
+        assert_eq!(told(&local(&url(right))), [""; 0], "{right}");
+    }
+}
+
+#[test]
 fn wrong_credentials_are_told() {
     let postgres = |given: &str| {
         source(&format!(

@@ -1,0 +1,25 @@
+//! The engine: what every connector has in common.
+//!
+//! In: a plan. Out: streams loaded, side by side, each within its memory, compared, committed and counted.
+//!
+//! ```text
+//! flow -> load -> lane: reader thread -> channel -> prepare (contract, transforms) -> deliver (plain | keyed) -> stage
+//!                   '-- compare, commit                       '-- dead letters
+//! ```
+
+pub mod channel;
+pub mod contract;
+pub mod counts;
+pub mod dead_letter;
+mod deliver;
+pub mod flow;
+mod lane;
+pub mod load;
+pub mod offset;
+mod pipeline;
+mod prepare;
+pub mod progress;
+mod streams;
+pub mod transform;
+
+pub use self::deliver::{LOADED_AT_COLUMN, OP_COLUMN};
