@@ -1,1 +1,49 @@
-//! The resource types of Millrace.
+//! The resource types of Millrace, and the pure function that resolves resources into a [`plan::Plan`].
+//!
+//! ```text
+//! files ── manifest ──> Resources ── resolve ──> Plan, JobPlan, Problems
+//! API objects ─────────────┘            ^
+//! recipes.yaml ── connector::builtin ───┘
+//! ```
+//!
+//! The operator and the worker share this crate, so what a file says means the same in a cluster.
+//! Nothing here talks to a network, and no secret value ever enters a plan.
+
+#![allow(
+    unreachable_pub,
+    reason = "the schema derive makes a private copy of each public struct"
+)]
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::CustomResourceExt;
+
+pub mod common;
+pub mod connector;
+pub mod duration;
+pub mod flow;
+pub mod job;
+pub mod plan;
+pub mod schema;
+pub mod source;
+
+pub use connector::Connector;
+pub use duration::Duration;
+pub use flow::Flow;
+pub use job::Job;
+pub use source::Source;
+
+/// The API group of all kinds.
+pub const GROUP: &str = "millrace.dev";
+/// The version of all kinds.
+pub const VERSION: &str = "v1alpha1";
+/// `apiVersion` as it is written in a manifest.
+pub const API_VERSION: &str = "millrace.dev/v1alpha1";
+
+/// The custom resource definitions of the four kinds.
+#[must_use]
+pub fn crds() -> Vec<CustomResourceDefinition> {
+    vec![Connector::crd(), Source::crd(), Flow::crd(), Job::crd()]
+}
+
+#[cfg(test)]
+mod tests;

@@ -10,7 +10,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::duration::Duration;
-use crate::flow::{ConcurrencyPolicy, DeletionPolicy, DeliveryGuarantee, Mode, SchemaContract, ScheduleLoad, WriteMode};
+use crate::flow::{
+    ConcurrencyPolicy, DeletionPolicy, DeliveryGuarantee, Mode, ScheduleLoad, SchemaContract, WriteMode,
+};
 use crate::schema::Field;
 
 /// One Flow, resolved: where it reads, where it writes, and how.

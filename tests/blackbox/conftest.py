@@ -1,0 +1,119 @@
+"""The fixtures of the black-box tests. `tests/run` gives them their ground; `eval "$(tests/ground up)"` does by hand."""
+
+from __future__ import annotations
+
+import csv
+import os
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import harness
+from harness import S3, Lake, Millrace, Postgres, Row, Spec
+
+
+def ground(name: str) -> str:
+    """One fact about the servers that the tests run against."""
+    value = os.environ.get(name)
+    if not value:
+        pytest.fail(f'{name} is not set: use tests/run, or eval "$(tests/ground up)" first')
+    return value
+
+
+@pytest.fixture(scope="session")
+def full() -> bool:
+    """Whether sweeps are to be run whole (`tests/run --full`) or sampled."""
+    return bool(os.environ.get("MILLRACE_FULL"))
+
+
+@pytest.fixture
+def workdir(tmp_path: Path) -> Path:
+    """The directory that the program runs in: empty, and the test's own."""
+    return tmp_path
+
+
+@pytest.fixture
+def millrace(workdir: Path) -> Iterator[Millrace]:
+    """`millrace("run", file, env=..., check=False)` runs the program; `millrace.start(...)` leaves it running."""
+    target = os.environ.get("CARGO_TARGET_DIR", harness.ROOT / "target")
+    binary = Path(os.environ.get("MILLRACE_BIN", Path(target) / "debug" / "millrace"))
+    assert binary.is_file(), f"{binary} is not built: cargo build, or name one by MILLRACE_BIN"
+    program = Millrace(binary, workdir)
+    yield program
+    program.end()
+
+
+@pytest.fixture
+def postgres() -> Iterator[Postgres]:
+    """A fresh database."""
+    with harness.database(ground("MILLRACE_TEST_POSTGRES"), f"test_{uuid.uuid4().hex[:12]}") as fresh:
+        yield fresh
+
+
+@pytest.fixture
+def s3() -> Iterator[S3]:
+    """A fresh bucket."""
+    fresh = S3(
+        bucket=f"test-{uuid.uuid4().hex[:12]}",
+        endpoint=ground("MILLRACE_TEST_S3_ENDPOINT"),
+        region=ground("MILLRACE_TEST_S3_REGION"),
+        access_key=ground("MILLRACE_TEST_S3_ACCESS_KEY"),
+        secret_key=ground("MILLRACE_TEST_S3_SECRET_KEY"),
+    )
+    fresh.files.create_dir(fresh.bucket)
+    yield fresh
+    fresh.files.delete_dir(fresh.bucket)
+
+
+@pytest.fixture
+def write_csv(workdir: Path) -> Callable[..., Path]:
+    """`write_csv("orders.csv", rows)` writes dictionaries (None as an empty field), or a list after `header=[...]`."""
+
+    def write(
+        name: str, rows: Iterable[Mapping[str, Any] | Sequence[Any]], header: Sequence[str] | None = None
+    ) -> Path:
+        lines = list(rows)
+        if header is None:
+            assert lines and isinstance(lines[0], Mapping), "rows that are no dictionaries need a header"
+            header = list(lines[0])
+        path = workdir / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(header)
+            for line in lines:
+                writer.writerow([line.get(c) for c in header] if isinstance(line, Mapping) else line)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def manifest(workdir: Path) -> Callable[..., Path]:
+    """`manifest("lake", source=csv_source(...), destination=parquet_files(...), mode="Batch", ...)`: a file to run."""
+
+    def write(name: str = "lake", *, source: Spec, destination: Spec, **fields: Any) -> Path:
+        return harness.write_manifest(workdir, name, source, destination, **fields)
+
+    return write
+
+
+@pytest.fixture
+def lake(millrace: Millrace, request: pytest.FixtureRequest) -> Lake:
+    """Reads delivered Parquet files, those in the bucket too when the test uses `s3`."""
+    return Lake(millrace, request.getfixturevalue("s3") if "s3" in request.fixturenames else None)
+
+
+@pytest.fixture
+def rows_of(lake: Lake) -> Callable[..., list[Row]]:
+    """`rows_of(manifest)`: the rows in the current files of its Flow, without the columns that Millrace adds."""
+    return lake.rows
+
+
+@pytest.fixture
+def duck() -> Callable[..., list[tuple[Any, ...]]]:
+    """`duck("select count(*) from t", t=lake.table(manifest))`: the answer of an independent engine."""
+    return harness.duck
