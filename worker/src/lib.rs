@@ -8,11 +8,14 @@
 //!                               dead letters                    state store, epochs
 //! ```
 
+pub mod backoff;
 pub mod connector;
 pub mod diff;
 pub mod error;
+pub mod failpoint;
 pub mod protocol;
 pub mod rate;
 pub mod secrets;
 pub mod state;
+pub mod storage;
 pub mod stream;
