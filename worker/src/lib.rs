@@ -13,6 +13,8 @@ pub mod diff;
 pub mod connectors;
 pub mod engine;
 pub mod error;
+pub mod backoff;
+pub mod failpoint;
 pub mod protocol;
 pub mod rate;
 pub mod secrets;

@@ -1,3 +1,4 @@
+<<<<<<< HEAD
 //! Places that hold objects: directories of this machine, S3, Google Cloud Storage, and plain web servers.
 //!
 //! In: a URL, the connection settings and credentials of a system. Out: [`Storage`], which lists, reads and
@@ -281,3 +282,8 @@ impl Storage {
         }
     }
 }
+=======
+//! Where bytes lie that are not rows: objects that change only by compare-and-swap.
+
+pub mod cas;
+>>>>>>> part-E

@@ -1,0 +1,1 @@
+//! Acquire and commit against stores and destinations that behave: what each answer leads to.
