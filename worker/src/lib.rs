@@ -9,7 +9,9 @@
 //! ```
 
 pub mod connector;
+pub mod connectors;
 pub mod diff;
+pub mod engine;
 pub mod error;
 pub mod protocol;
 pub mod rate;
@@ -17,3 +19,4 @@ pub mod secrets;
 pub mod state;
 pub mod storage;
 pub mod stream;
+pub mod types;

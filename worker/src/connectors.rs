@@ -1,0 +1,1 @@
+//! The systems that this worker can read and write by itself, one file each.

@@ -1,0 +1,1 @@
+//! The engine: what happens to rows between a reader and a commit.
