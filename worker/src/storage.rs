@@ -1,10 +1,10 @@
-<<<<<<< HEAD
 //! Places that hold objects: directories of this machine, S3, Google Cloud Storage, and plain web servers.
 //!
 //! In: a URL, the connection settings and credentials of a system. Out: [`Storage`], which lists, reads and
 //! writes objects below that URL by key, the same for every kind of place. An object appears under its key
 //! whole or not at all. Errors name the object and never a credential or a signed URL.
 
+pub mod cas;
 mod connect;
 mod credentials;
 mod fault;
@@ -282,8 +282,3 @@ impl Storage {
         }
     }
 }
-=======
-//! Where bytes lie that are not rows: objects that change only by compare-and-swap.
-
-pub mod cas;
->>>>>>> part-E
