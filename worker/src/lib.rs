@@ -11,7 +11,7 @@
 pub mod connector;
 pub mod diff;
 pub mod connectors;
-pub mod engine;
+// pub mod engine;
 pub mod error;
 pub mod backoff;
 pub mod failpoint;
