@@ -116,14 +116,14 @@ impl Shard for Line {
     async fn last_committed(&self) -> Result<Option<Committed>> {
         match self.call(Op::Last).await {
             Answer::Found(_) if self.hides() => Ok(None),
-            Answer::Found(found) => Ok(found),
+            Answer::Found(found) => Ok(*found),
             _ => Err(failed()),
         }
     }
     async fn fence(&self, epoch: Epoch, nonce: &str) -> Result<Option<Committed>> {
         match self.call(Op::Fence(epoch, nonce.to_owned())).await {
             Answer::Found(_) if self.hides() => Ok(None),
-            Answer::Found(found) => Ok(found),
+            Answer::Found(found) => Ok(*found),
             Answer::Refused => Err(Error::fenced("a greater epoch is there")),
             _ => Err(failed()),
         }

@@ -95,15 +95,15 @@ pub(super) fn run(setting: &Setting, chooser: &mut dyn Chooser) -> Result<(), St
 
 impl Play<'_> {
     fn start(&mut self, worker: usize) {
-        let line = Line {
+        let own = Line {
             shared: self.shared.clone(),
             worker,
             defect: self.setting.defect,
         };
         self.shared.lock().unwrap().calls[worker] = Call::None;
         let owner = self.owner(worker);
-        let life = live(line, owner, self.setting.authority, self.setting.rows);
-        self.lives[worker].future = Some(Box::pin(life));
+        let future = live(own, owner, self.setting.authority, self.setting.rows);
+        self.lives[worker].future = Some(Box::pin(future));
     }
 
     fn owner(&self, worker: usize) -> String {

@@ -32,10 +32,10 @@ impl Op {
 /// What the other side answers.
 #[derive(Clone, Debug)]
 pub(super) enum Answer {
-    Loaded(Option<(Record, u64)>),
+    Loaded(Box<Option<(Record, u64)>>),
     Written(u64),
     Refused,
-    Found(Option<Committed>),
+    Found(Box<Option<Committed>>),
     Done,
     /// Surely not applied.
     Failed,
@@ -91,10 +91,10 @@ impl World {
     /// Applies an operation. `torn`: the process at the other side dies over it.
     pub(super) fn apply(&mut self, op: &Op, torn: bool) -> Answer {
         match op {
-            Op::Load => Answer::Loaded(self.record.clone()),
+            Op::Load => Answer::Loaded(Box::new(self.record.clone())),
             Op::Create(record) => self.write(record, None),
             Op::Swap(record, version) => self.write(record, Some(*version)),
-            Op::Last => Answer::Found(self.last.clone()),
+            Op::Last => Answer::Found(Box::new(self.last.clone())),
             Op::Fence(epoch, nonce) => self.fence(*epoch, nonce),
             Op::Commit(epoch, commit) => self.commit(*epoch, commit, torn),
             Op::Acknowledge(to) => {
@@ -147,7 +147,7 @@ impl World {
 
     fn fence(&mut self, epoch: Epoch, nonce: &str) -> Answer {
         if self.authority != Authority::Destination {
-            return Answer::Found(None);
+            return Answer::Found(Box::default());
         }
         if epoch < self.fenced {
             return Answer::Refused;
@@ -161,7 +161,7 @@ impl World {
                 None => self.last = Some(Committed::nothing(epoch, nonce)),
             }
         }
-        Answer::Found(self.last.clone())
+        Answer::Found(Box::new(self.last.clone()))
     }
 
     fn commit(&mut self, epoch: Epoch, commit: &Commit, torn: bool) -> Answer {
