@@ -1,1 +1,3 @@
 //! The systems that this worker can read and write by itself, one file each.
+
+pub mod file;

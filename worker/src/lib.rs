@@ -13,6 +13,7 @@ pub mod connectors;
 pub mod diff;
 pub mod engine;
 pub mod error;
+pub mod formats;
 pub mod protocol;
 pub mod rate;
 pub mod secrets;
