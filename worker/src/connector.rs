@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use arrow::{array::ArrayRef, datatypes::SchemaRef, record_batch::RecordBatch};
 use async_trait::async_trait;
-use millrace_crds::plan::SystemPlan;
+use millrace_crds::plan::{FlowRef, SystemPlan};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -33,6 +33,8 @@ pub struct System {
     pub secrets: Secrets,
     /// Requests a second, held across all streams of the Flow; waits where the plan has a limit.
     pub limiter: RateLimiter,
+    /// The Flow, for templates.
+    pub flow: FlowRef,
 }
 
 /// What discovery tells of one stream.
@@ -256,7 +258,8 @@ pub trait Shard: Send + Sync {
     /// What was last committed; `None`: nothing ever was.
     async fn last_committed(&self) -> Result<Option<Committed>>;
     /// Makes every later commit with a lower epoch fail, and tells what was last committed.
-    /// [`crate::error::ErrorKind::Fenced`] where a greater epoch is there already.
+    /// [`crate::error::ErrorKind::Fenced`] where a greater epoch is there already. Where this epoch is there already,
+    /// nothing changes: a repeated fence that arrives late must not take the mark of a commit away.
     async fn fence(&self, epoch: Epoch, nonce: &str) -> Result<Option<Committed>>;
     /// The index of what was delivered, in order; empty: nothing was, or the destination keeps none.
     async fn index(&self) -> Result<Vec<SegmentRef>> {
@@ -309,7 +312,7 @@ pub struct Rows {
     pub batch: RecordBatch,
     /// One operation a row; `None`: all inserts.
     pub ops: Option<Vec<Op>>,
-    /// One row hash a row, where an index is kept.
+    /// One row hash a row, where an index is kept. Deletes have no entry in it, whatever stands here.
     pub hashes: Option<Vec<u128>>,
     /// One identity hash a row, where the index stores it.
     pub identities: Option<Vec<u128>>,

@@ -8,14 +8,17 @@
 //!                               dead letters                    state store, epochs
 //! ```
 
+pub mod backoff;
 pub mod connector;
 pub mod connectors;
 pub mod diff;
 pub mod engine;
 pub mod error;
+pub mod failpoint;
 pub mod protocol;
 pub mod rate;
 pub mod secrets;
 pub mod state;
+pub mod storage;
 pub mod stream;
 pub mod types;

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use arrow::{
     array::{Array, ArrayRef},
-    compute::{filter, filter_record_batch},
+    compute::{filter, filter_record_batch, not},
     datatypes::{Schema, SchemaRef},
     record_batch::{RecordBatch, RecordBatchOptions},
 };
@@ -218,6 +218,8 @@ pub struct Coerced {
     pub payload: Payload,
     /// Values that became null or were left out, by contract.
     pub discarded: u64,
+    /// The rows that were refused, as far as they fit: their keys may be readable.
+    pub refused: Option<RecordBatch>,
 }
 
 impl Coercer {
@@ -237,11 +239,23 @@ impl Coercer {
             return Ok(Coerced {
                 payload: Payload { batch, ..payload },
                 discarded: 0,
+                refused: None,
             });
         }
         let (batch, misfits, discarded) = self.plan.run(&payload, settled)?;
+        let refused = match misfits.as_slice() {
+            [] => None,
+            misfits => Some(filter_record_batch(
+                &batch,
+                &not(&keep(batch.num_rows(), misfits))?,
+            )?),
+        };
         let payload = without(payload, batch, misfits)?;
-        Ok(Coerced { payload, discarded })
+        Ok(Coerced {
+            payload,
+            discarded,
+            refused,
+        })
     }
 }
 

@@ -1,0 +1,406 @@
+//! One Flow, opened: its source, its destination, its state; and a run of it.
+//!
+//! In: a plan and a [`Request`]. Out: a [`Report`] with the counts of each stream. Streams run side by side, and one
+//! stream's failure does not stop the others; the run has failed then, and says which and why.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use futures::{StreamExt, stream};
+use millrace_crds::{
+    flow::{DeliveryGuarantee, WriteMode},
+    plan::{Plan, SystemPlan},
+};
+
+use super::{
+    channel::Budget,
+    counts::Counts,
+    lane::Limits,
+    load::{self, Setting, Target},
+    offset::Offset,
+    progress::Progress,
+    streams,
+};
+use crate::{
+    backoff::Backoff,
+    connector::{Authority, Destination, Range, Shard, Source, System},
+    connectors,
+    error::{Context, Error, ErrorKind, Result},
+    protocol::{self, Claim, Permit, ShardId},
+    rate::RateLimiter,
+    secrets::{LocalSecrets, Secrets},
+    state::{self, Run, Store},
+    stream::StreamSpec,
+};
+
+/// What to load; what is not asked is what the stream needs: a full load first, then deltas where there is a cursor.
+#[derive(Clone, Debug, Default)]
+pub struct Request {
+    /// The load, where one is asked for.
+    pub load: Option<Wanted>,
+    /// Exact names; empty: all streams of the Flow.
+    pub streams: Vec<String>,
+    /// Count what would be done, and do nothing.
+    pub dry_run: bool,
+    /// Full loads may delete more than the Flow's limit.
+    pub allow_deletes: bool,
+    /// Take over the state of the Flow with this UID.
+    pub adopt: Option<String>,
+    /// The run's id; empty: a new one.
+    pub run: String,
+}
+
+/// A load that is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// Everything, compared with what was delivered.
+    Full,
+    /// What came since the last load; everything, the first time.
+    Delta,
+    /// `from <= cursor < to`; the watermark stays.
+    Backfill {
+        /// The first value.
+        from: String,
+        /// The first value that is not wanted.
+        to: String,
+    },
+}
+
+/// A Flow, opened.
+pub struct Flow {
+    /// The plan.
+    pub plan: Arc<Plan>,
+    /// The source.
+    pub source: Arc<dyn Source>,
+    /// The destination.
+    pub destination: Arc<dyn Destination>,
+    /// The state store.
+    pub store: Arc<dyn Store>,
+    destination_secrets: Secrets,
+    scratch: Option<PathBuf>,
+    backoff: Backoff,
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub struct Report {
+    /// The Flow, `namespace/name`.
+    pub flow: String,
+    /// The guarantee that the Flow has.
+    pub guarantee: DeliveryGuarantee,
+    /// Each stream, in the order of discovery.
+    pub streams: Vec<StreamReport>,
+}
+
+/// How one stream's part of a run ended.
+#[derive(Debug)]
+pub struct StreamReport {
+    /// The stream.
+    pub name: String,
+    /// `full`, `delta` or `backfill`.
+    pub load: &'static str,
+    /// The counts, or why there are none.
+    pub outcome: Result<Counts>,
+}
+
+impl Report {
+    /// The first error, with the Flow's and the stream's name.
+    #[must_use]
+    pub fn error(&self) -> Option<Error> {
+        let failed = self
+            .streams
+            .iter()
+            .find_map(|stream| Some((stream, stream.outcome.as_ref().err()?)))?;
+        let (stream, error) = failed;
+        Err::<(), _>(error.clone())
+            .context(format!("{}, stream {}", self.flow, stream.name))
+            .err()
+    }
+}
+
+/// Called as a stream begins, with what a display needs.
+pub type Observer<'a> = &'a (dyn Fn(&str, &Progress) + Sync);
+
+impl Flow {
+    /// Opens the ends and the store; sends nothing yet.
+    ///
+    /// # Errors
+    /// `config` where a connector cannot be made from its settings.
+    pub async fn open(plan: Plan, local: &Arc<LocalSecrets>) -> Result<Self> {
+        let source = connectors::source(system(&plan, &plan.source.system, local)).context("source")?;
+        Self::with_source(plan, local, source).await
+    }
+
+    /// As [`Flow::open`], with a source that is there already.
+    ///
+    /// # Errors
+    /// `config` where a connector cannot be made from its settings.
+    pub async fn with_source(plan: Plan, local: &Arc<LocalSecrets>, source: Arc<dyn Source>) -> Result<Self> {
+        let base = PathBuf::from(plan.source.system.base_dir.as_deref().unwrap_or("."));
+        let end = system(&plan, &plan.destination.system, local);
+        let destination_secrets = end.secrets.clone();
+        Ok(Self {
+            source,
+            destination: connectors::destination(end).context("destination")?,
+            store: state::open(&plan.state, local, &base).await.context("state")?,
+            plan: Arc::new(plan),
+            destination_secrets,
+            scratch: std::env::var_os("MILLRACE_SCRATCH_DIR").map(PathBuf::from),
+            backoff: Backoff {
+                tries: 4,
+                first: Duration::from_millis(500),
+                most: Duration::from_secs(20),
+            },
+        })
+    }
+
+    /// `namespace/name`.
+    #[must_use]
+    pub fn name(&self) -> String {
+        format!("{}/{}", self.plan.flow.namespace, self.plan.flow.name)
+    }
+
+    /// The guarantee of this Flow, as it is now.
+    #[must_use]
+    pub fn guarantee(&self) -> DeliveryGuarantee {
+        let deltas = self
+            .plan
+            .source
+            .streams
+            .iter()
+            .any(|rule| !rule.cursor_field.is_empty());
+        match self.destination.authority() {
+            _ if deltas && !self.source.late_commits_safe() => DeliveryGuarantee::MayMissLateCommits,
+            Authority::Store => DeliveryGuarantee::AtLeastOnce,
+            _ if !self.source.replayable() => DeliveryGuarantee::AtLeastOnce,
+            Authority::Destination => DeliveryGuarantee::ExactlyOnce,
+            Authority::StoreKeyed => DeliveryGuarantee::EffectivelyOnce,
+        }
+    }
+
+    fn require(&self) -> Result<()> {
+        match self.plan.require {
+            Some(least) if self.guarantee() < least => Err(Error::config(format!(
+                "{} requires {least:?}, and {} into {} gives {:?}",
+                self.name(),
+                self.plan.source.system.connector,
+                self.plan.destination.system.connector,
+                self.guarantee()
+            ))
+            .reason("GuaranteeNotSupported")
+            .advice("lower delivery.require, or choose another destination")),
+            _ => Ok(()),
+        }
+    }
+
+    /// The streams that a request speaks of.
+    ///
+    /// # Errors
+    /// `config` where one does not exist.
+    pub async fn streams(&self, only: &[String]) -> Result<Vec<StreamSpec>> {
+        let source = self.source.as_ref();
+        self.backoff
+            .retry(|| streams::settle(&self.plan, source, only))
+            .await
+            .context(format!("source {}", self.plan.source.name))
+    }
+
+    /// The id of a stream's shard.
+    #[must_use]
+    pub fn shard_id(&self, stream: &str) -> ShardId {
+        ShardId {
+            state: self.plan.state.id.clone(),
+            stream: stream.to_owned(),
+        }
+    }
+
+    /// Runs all streams of the request once.
+    ///
+    /// # Errors
+    /// What keeps every stream from starting; what one stream alone met is in the report.
+    pub async fn run(&self, request: &Request, observe: Observer<'_>) -> Result<Report> {
+        self.require()?;
+        let streams = self.streams(&request.streams).await?;
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let concurrency = self
+            .plan
+            .source
+            .concurrency
+            .map_or(cores, |concurrency| concurrency as usize)
+            .max(1);
+        let run = if request.run.is_empty() {
+            uuid::Uuid::new_v4().to_string()
+        } else {
+            request.run.clone()
+        };
+        let setting = Setting {
+            plan: self.plan.clone(),
+            source: self.source.clone(),
+            authority: self.destination.authority(),
+            store: self.store.clone(),
+            lanes: concurrency.div_ceil(streams.len().min(concurrency)),
+            limits: Limits {
+                buffer_rows: self.plan.source.buffer_length,
+                budget: Budget::from_container(),
+            },
+            scratch: self.scratch.clone(),
+            allow_deletes: request.allow_deletes,
+            destination_secrets: self.destination_secrets.clone(),
+            dry_run: request.dry_run,
+            run,
+        };
+        let reports = stream::iter(&streams).map(|stream| self.stream(&setting, stream, request, observe));
+        let streams = reports.buffered(concurrency).collect().await;
+        Ok(Report {
+            flow: self.name(),
+            guarantee: self.guarantee(),
+            streams,
+        })
+    }
+
+    async fn stream(
+        &self,
+        setting: &Setting,
+        stream: &StreamSpec,
+        request: &Request,
+        observe: Observer<'_>,
+    ) -> StreamReport {
+        let progress = Progress::default();
+        observe(&stream.name, &progress);
+        let mut load = "full";
+        let outcome = self.one(setting, stream, request, &progress, &mut load).await;
+        if let Err(error) = &outcome {
+            tracing::error!(
+                flow = self.name(),
+                stream = stream.name,
+                kind = error.kind.as_str(),
+                "{error}"
+            );
+        }
+        StreamReport {
+            name: stream.name.clone(),
+            load,
+            outcome,
+        }
+    }
+
+    async fn one(
+        &self,
+        setting: &Setting,
+        stream: &StreamSpec,
+        request: &Request,
+        progress: &Progress,
+        word: &mut &'static str,
+    ) -> Result<Counts> {
+        let id = self.shard_id(&stream.name);
+        let shard = self.destination.shard(&id, stream).await?;
+        let mut permit = match request.dry_run {
+            true => None,
+            false => Some(self.acquire(&id, shard.as_ref(), request, &setting.run).await?),
+        };
+        let committed = match &permit {
+            Some(permit) => Some(permit.last().clone()),
+            None => shard.last_committed().await?,
+        };
+        let offset = committed.as_ref().map(Offset::of).transpose()?.flatten();
+        let range = range(request, stream, offset.as_ref())?;
+        *word = match range {
+            Range::Full => "full",
+            Range::Delta { .. } => "delta",
+            Range::Backfill { .. } => "backfill",
+        };
+        let mut attempt = 0;
+        loop {
+            let (shard, permit) = (shard.clone(), permit.as_mut());
+            let mut target = Target {
+                stream,
+                shard,
+                permit,
+                offset: offset.clone(),
+                progress: progress.clone(),
+            };
+            let result = load::load(setting, &mut target, &range).await;
+            match result {
+                Err(error) if error.kind == ErrorKind::Transient && attempt + 1 < self.backoff.tries => {
+                    tracing::warn!(
+                        flow = self.name(),
+                        stream = stream.name,
+                        attempt,
+                        "{error}; trying again"
+                    );
+                    if let Some(permit) = &target.permit {
+                        permit.check()?;
+                    }
+                    self.backoff.pause(attempt).await;
+                    attempt += 1;
+                }
+                result => {
+                    if let Some(permit) = target.permit.take()
+                        && result.is_ok()
+                        && let Err(error) = target.shard.clean(permit).await
+                    {
+                        tracing::warn!(stream = stream.name, "cleaning up failed: {error}");
+                    }
+                    return result;
+                }
+            }
+        }
+    }
+
+    async fn acquire(&self, id: &ShardId, shard: &dyn Shard, request: &Request, run: &str) -> Result<Permit> {
+        let claim = Claim {
+            flow_uid: self.plan.flow.uid.clone(),
+            owner: owner(),
+            run: Run {
+                id: run.to_owned(),
+                cause: "acquire".to_owned(),
+            },
+            adopt: request.adopt.clone(),
+            authority: self.destination.authority(),
+            backoff: Backoff::default(),
+        };
+        protocol::acquire(self.store.as_ref(), shard, id, claim).await
+    }
+}
+
+/// A first load is always a full one: only it tells what was there before.
+fn range(request: &Request, stream: &StreamSpec, offset: Option<&Offset>) -> Result<Range> {
+    let overwrite = stream.write_mode == WriteMode::Overwrite;
+    let delta = |offset: &Offset| Range::Delta {
+        after: offset.watermark.clone(),
+    };
+    Ok(match (&request.load, offset) {
+        (Some(Wanted::Delta | Wanted::Backfill { .. }), _) if overwrite => {
+            return Err(Error::config(
+                "writeMode: overwrite replaces the whole table, so it has full loads only",
+            )
+            .advice("run it with `--full`, or choose writeMode upsert or append"));
+        }
+        (Some(Wanted::Backfill { from, to }), _) => Range::Backfill {
+            from: from.clone(),
+            to: to.clone(),
+        },
+        (_, None) | (Some(Wanted::Full), _) => Range::Full,
+        (Some(Wanted::Delta), Some(offset)) => delta(offset),
+        (None, Some(offset)) if !stream.cursor.is_empty() && !overwrite => delta(offset),
+        (None, Some(_)) => Range::Full,
+    })
+}
+
+fn system(plan: &Plan, system: &SystemPlan, local: &Arc<LocalSecrets>) -> System {
+    let base = PathBuf::from(system.base_dir.as_deref().unwrap_or("."));
+    System {
+        plan: system.clone(),
+        secrets: Secrets::new(system.credentials.clone(), local.clone(), base),
+        limiter: RateLimiter::new(system.rate_limit),
+        flow: plan.flow.clone(),
+    }
+}
+
+/// Host and process, for people.
+fn owner() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    format!("{}/{}", host.trim(), std::process::id())
+}
+
+#[cfg(test)]
+mod tests;
