@@ -4,6 +4,7 @@
 //! configurations, the table in the README and the behaviour tests all follow from [`CONNECTORS`].
 
 pub mod file;
+pub mod null;
 
 use std::sync::Arc;
 
@@ -16,7 +17,7 @@ use crate::{
 };
 
 /// All of them, by name.
-pub static CONNECTORS: &[Connector] = &[file::CONNECTOR];
+pub static CONNECTORS: &[Connector] = &[file::CONNECTOR, null::CONNECTOR];
 
 /// One built-in connector.
 pub struct Connector {
