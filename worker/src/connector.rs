@@ -35,6 +35,8 @@ pub struct System {
     pub limiter: RateLimiter,
     /// The Flow, for templates.
     pub flow: FlowRef,
+    /// The exact stream names in the manifest; empty at a destination.
+    pub streams: Vec<String>,
 }
 
 /// What discovery tells of one stream.

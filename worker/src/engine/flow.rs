@@ -8,7 +8,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use futures::{StreamExt, stream};
 use millrace_crds::{
     flow::{DeliveryGuarantee, WriteMode},
-    plan::{Plan, SystemPlan},
+    plan::{Plan, StreamSelect, SystemPlan},
 };
 
 use super::{
@@ -126,7 +126,12 @@ impl Flow {
     /// # Errors
     /// `config` where a connector cannot be made from its settings.
     pub async fn open(plan: Plan, local: &Arc<LocalSecrets>) -> Result<Self> {
-        let source = connectors::source(system(&plan, &plan.source.system, local)).context("source")?;
+        let mut start = system(&plan, &plan.source.system, local);
+        start.streams = plan.source.streams.iter().filter_map(|rule| match &rule.select {
+            StreamSelect::Name(name) => Some(name.clone()),
+            StreamSelect::Match(_) => None,
+        }).collect();
+        let source = connectors::source(start).context("source")?;
         Self::with_source(plan, local, source).await
     }
 
@@ -440,6 +445,7 @@ fn system(plan: &Plan, system: &SystemPlan, local: &Arc<LocalSecrets>) -> System
         secrets: Secrets::new(system.credentials.clone(), local.clone(), base),
         limiter: RateLimiter::new(system.rate_limit),
         flow: plan.flow.clone(),
+        streams: Vec::new(),
     }
 }
 

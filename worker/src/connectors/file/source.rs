@@ -30,18 +30,18 @@ pub struct FileSource {
 }
 
 impl FileSource {
-    /// The source that a connection describes. `declared`: the exact names of the streams in the manifest; where it
-    /// names one, and the URL means one stream, that is its name.
+    /// The source that a connection describes. Where the manifest names one stream, and the URL means one, that is its
+    /// name.
     ///
     /// # Errors
     /// `config` where a setting is wrong or a credential is missing. Nothing is read yet.
-    pub fn open(system: &System, declared: &[&str]) -> Result<Self> {
+    pub fn new(system: &System) -> Result<Self> {
         let config = FileConfig::from_map(&system.plan.connection)?;
         let base = system.plan.base_dir.as_deref().map(Path::new);
         let (storage, rest) = Storage::open_at(&config.url, &system.plan.connection, &system.secrets, base)?;
         let pattern = Pattern::new(&rest, !storage.lists())?;
-        let name = match declared {
-            [name] if !pattern.per_stream() => Some((*name).to_owned()),
+        let name = match system.streams.as_slice() {
+            [name] if !pattern.per_stream() => Some(name.clone()),
             _ => None,
         };
         Ok(Self { config, storage, pattern, name })

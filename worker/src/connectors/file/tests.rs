@@ -1,10 +1,13 @@
-use std::{fs, io::Write as _, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, fs, io::Write as _, path::PathBuf, sync::Arc};
 
 use arrow::{
     array::{AsArray, RecordBatch},
     datatypes::DataType,
 };
-use millrace_crds::{flow::WriteMode, plan::SystemPlan};
+use millrace_crds::{
+    flow::WriteMode,
+    plan::{FlowRef, SystemPlan},
+};
 use serde_json::{Map, Value, json};
 
 use super::*;
@@ -32,7 +35,13 @@ fn system(connection: Value, base: Option<&std::path::Path>) -> System {
         rate_limit: None,
         base_dir: base.map(|base| base.display().to_string()),
     };
-    System { plan, secrets: Secrets::new(Vec::new(), Arc::default(), PathBuf::new()), limiter: RateLimiter::default() }
+    System {
+        plan,
+        secrets: Secrets::new(Vec::new(), Arc::default(), PathBuf::new()),
+        limiter: RateLimiter::default(),
+        flow: FlowRef { namespace: "default".into(), name: "lake".into(), uid: String::new(), labels: BTreeMap::default() },
+        streams: Vec::new(),
+    }
 }
 
 fn spec(name: &str) -> StreamSpec {
@@ -56,7 +65,7 @@ fn at(files: &[(&str, &[u8])], connection: Value) -> (tempfile::TempDir, FileSou
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, content).unwrap();
     }
-    let source = FileSource::open(&system(connection, Some(directory.path())), &[]).unwrap();
+    let source = FileSource::new(&system(connection, Some(directory.path()))).unwrap();
     (directory, source)
 }
 
@@ -133,7 +142,7 @@ async fn a_url_names_one_stream_or_many() {
 
     let (directory, _) = at(files, json!({ "url": "data/users.csv" }));
     let system = system(json!({ "url": "data/users.csv" }), Some(directory.path()));
-    let named = FileSource::open(&system, &["people"]).unwrap();
+    let named = FileSource::new(&System { streams: vec!["people".to_owned()], ..system }).unwrap();
     assert_eq!(full(&named, "people").await.0, ["1"]);
     let error = named.load(&spec("users"), &Range::Full).await.err().unwrap();
     assert_eq!((error.kind, error.reason), (ErrorKind::Config, "UnknownStream"));
@@ -149,7 +158,7 @@ async fn nothing_at_a_url_is_an_error_and_never_an_empty_stream() {
         assert_eq!((error.kind, error.reason), (ErrorKind::Config, "NotFound"), "{url}: {error}");
     }
     for connection in [json!({}), json!({ "url": "x", "formt": "csv" }), json!({ "url": "{namespace}/x.csv" })] {
-        let error = FileSource::open(&system(connection.clone(), None), &[]).err().unwrap();
+        let error = FileSource::new(&system(connection.clone(), None)).err().unwrap();
         assert_eq!(error.kind, ErrorKind::Config, "{connection}");
     }
 }
@@ -330,7 +339,7 @@ async fn large_files_are_read_in_parts_of_about_the_same_size() {
 #[tokio::test]
 async fn a_web_file_is_a_stream() {
     let (url, _) = serve(|request| reply(request, "200 OK", b"id,name\n1,a\n2,b\n"));
-    let source = FileSource::open(&system(json!({ "url": format!("{url}/data/people.csv?v=1") }), None), &[]).unwrap();
+    let source = FileSource::new(&system(json!({ "url": format!("{url}/data/people.csv?v=1") }), None)).unwrap();
     assert_eq!(full(&source, "people").await.0, ["1", "2"]);
     source.check().await.unwrap();
 }
@@ -348,7 +357,7 @@ async fn s3_files_are_read_in_parts() {
     });
     let mut system = system(connection, None);
     system.secrets = crate::storage::tests::s3_secrets();
-    let source = FileSource::open(&system, &[]).unwrap();
+    let source = FileSource::new(&system).unwrap();
     let load = source.load(&StreamSpec { partitions: Some(3), ..spec("a") }, &Range::Full).await.unwrap();
     assert_eq!(load.partitions(), 3);
     assert_eq!(first_column(&read(&*load).await.unwrap().0).len(), 3 << 20);
