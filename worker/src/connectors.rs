@@ -45,7 +45,10 @@ pub struct Side<T: ?Sized> {
 impl<T: ?Sized> Side<T> {
     /// A side with settings of type `C`.
     pub const fn new<C: JsonSchema>(open: fn(System) -> Result<Arc<T>>) -> Self {
-        Self { open, config: C::json_schema }
+        Self {
+            open,
+            config: C::json_schema,
+        }
     }
 }
 
@@ -56,7 +59,10 @@ impl<T: ?Sized> Side<T> {
 pub fn config<C: DeserializeOwned>(system: &System) -> Result<C> {
     let connection = serde_json::Value::Object(system.plan.connection.clone());
     serde_json::from_value(connection).map_err(|error| {
-        Error::config(format!("connection: {error}")).advice(format!("`millrace connectors {}` shows what it takes", system.plan.type_))
+        Error::config(format!("connection: {error}")).advice(format!(
+            "`millrace connectors {}` shows what it takes",
+            system.plan.type_
+        ))
     })
 }
 
@@ -65,15 +71,22 @@ pub fn config<C: DeserializeOwned>(system: &System) -> Result<C> {
 /// # Errors
 /// `config`, listing those that there are.
 pub fn find(name: &str) -> Result<&'static Connector> {
-    CONNECTORS.iter().find(|connector| connector.name == name).ok_or_else(|| {
-        let names: Vec<_> = CONNECTORS.iter().map(|connector| connector.name).collect();
-        Error::config(format!("there is no built-in connector `{name}`")).advice(format!("there are {}", names.join(", ")))
-    })
+    CONNECTORS
+        .iter()
+        .find(|connector| connector.name == name)
+        .ok_or_else(|| {
+            let names: Vec<_> = CONNECTORS.iter().map(|connector| connector.name).collect();
+            Error::config(format!("there is no built-in connector `{name}`"))
+                .advice(format!("there are {}", names.join(", ")))
+        })
 }
 
 fn native(system: &System) -> Result<&'static Connector> {
     if system.plan.engine != "native" {
-        return Err(Error::config(format!("engine `{}` cannot be run yet", system.plan.engine)).advice("use `engine: native`"));
+        return Err(
+            Error::config(format!("engine `{}` cannot be run yet", system.plan.engine))
+                .advice("use `engine: native`"),
+        );
     }
     find(&system.plan.type_)
 }
@@ -84,7 +97,10 @@ fn native(system: &System) -> Result<&'static Connector> {
 /// `config` where it cannot be read from, or its settings are wrong.
 pub fn source(system: System) -> Result<Arc<dyn Source>> {
     let connector = native(&system)?;
-    let side = connector.source.as_ref().ok_or_else(|| Error::config(format!("`{}` cannot be read from", connector.name)))?;
+    let side = connector
+        .source
+        .as_ref()
+        .ok_or_else(|| Error::config(format!("`{}` cannot be read from", connector.name)))?;
     (side.open)(system)
 }
 
@@ -94,7 +110,9 @@ pub fn source(system: System) -> Result<Arc<dyn Source>> {
 /// `config` where it cannot be written to, or its settings are wrong.
 pub fn destination(system: System) -> Result<Arc<dyn Destination>> {
     let connector = native(&system)?;
-    let side =
-        connector.destination.as_ref().ok_or_else(|| Error::config(format!("`{}` cannot be written to", connector.name)))?;
+    let side = connector
+        .destination
+        .as_ref()
+        .ok_or_else(|| Error::config(format!("`{}` cannot be written to", connector.name)))?;
     (side.open)(system)
 }

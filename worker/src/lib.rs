@@ -8,12 +8,12 @@
 //!                               dead letters                    state store, epochs
 //! ```
 
-pub mod connector;
-pub mod diff;
-pub mod connectors;
-// pub mod engine;
-pub mod error;
 pub mod backoff;
+pub mod connector;
+pub mod connectors;
+pub mod diff;
+pub mod engine;
+pub mod error;
 pub mod failpoint;
 pub mod protocol;
 pub mod rate;

@@ -11,7 +11,9 @@ pub const CONNECTOR: Connector = Connector {
     name: "file",
     summary: "CSV, NDJSON and Parquet files: local, S3, Google Cloud Storage, https",
     source: None,
-    destination: Some(Side::new::<target::FileTargetConfig>(|system| Ok(Arc::new(target::FileTarget::new(system)?)))),
+    destination: Some(Side::new::<target::FileTargetConfig>(|system| {
+        Ok(Arc::new(target::FileTarget::new(system)?))
+    })),
     credentials: &[
         ("accessKeyId", Some("AWS_ACCESS_KEY_ID")),
         ("secretAccessKey", Some("AWS_SECRET_ACCESS_KEY")),

@@ -49,7 +49,12 @@ impl<R: Record> Buckets<R> {
     #[must_use]
     pub fn new(directory: &Path, name: &'static str) -> Self {
         let buckets = (0..COUNT).map(|_| Mutex::default()).collect();
-        Self { directory: directory.to_owned(), name, buckets, record: PhantomData }
+        Self {
+            directory: directory.to_owned(),
+            name,
+            buckets,
+            record: PhantomData,
+        }
     }
 
     /// Adds records.
@@ -59,7 +64,9 @@ impl<R: Record> Buckets<R> {
     pub fn add(&self, records: &[R]) -> Result<()> {
         for record in records {
             let number = usize::try_from(record.identity() >> 121).unwrap_or(0);
-            let mut bucket = self.buckets[number].lock().unwrap_or_else(PoisonError::into_inner);
+            let mut bucket = self.buckets[number]
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
             record.encode(&mut bucket.buffer);
             bucket.records += 1;
             if bucket.buffer.len() >= BUFFER {
@@ -76,7 +83,10 @@ impl<R: Record> Buckets<R> {
     /// Records in all buckets.
     #[must_use]
     pub fn len(&self) -> u64 {
-        self.buckets.iter().map(|bucket| bucket.lock().unwrap_or_else(PoisonError::into_inner).records).sum()
+        self.buckets
+            .iter()
+            .map(|bucket| bucket.lock().unwrap_or_else(PoisonError::into_inner).records)
+            .sum()
     }
 
     /// No records at all.
@@ -90,7 +100,11 @@ impl<R: Record> Buckets<R> {
     /// # Errors
     /// What the file system says; `data` where a scratch file was damaged.
     pub fn take(&self, number: usize) -> Result<Vec<R>> {
-        let bucket = std::mem::take(&mut *self.buckets[number].lock().unwrap_or_else(PoisonError::into_inner));
+        let bucket = std::mem::take(
+            &mut *self.buckets[number]
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
+        );
         let mut records = Vec::with_capacity(usize::try_from(bucket.records).unwrap_or(0));
         if bucket.file.is_some() {
             let path = self.path(number);
@@ -106,7 +120,13 @@ impl Bucket {
     fn spill(&mut self, path: &Path) -> Result<()> {
         let file = match &mut self.file {
             Some(file) => file,
-            None => self.file.insert(OpenOptions::new().create(true).write(true).truncate(true).open(path)?),
+            None => self.file.insert(
+                OpenOptions::new()
+                    .create(true)
+                    .write(true)
+                    .truncate(true)
+                    .open(path)?,
+            ),
         };
         file.write_all(&self.buffer)?;
         self.buffer.clear();
@@ -116,7 +136,10 @@ impl Bucket {
 
 fn decode_all<R: Record>(mut bytes: &[u8], into: &mut Vec<R>) -> Result<()> {
     while !bytes.is_empty() {
-        into.push(R::decode(&mut bytes).ok_or_else(|| Error::data("a scratch file ends in the middle of a record"))?);
+        into.push(
+            R::decode(&mut bytes)
+                .ok_or_else(|| Error::data("a scratch file ends in the middle of a record"))?,
+        );
     }
     Ok(())
 }
@@ -153,7 +176,15 @@ impl Record for Candidate {
         let len = usize::try_from(u32::from_le_bytes(number(bytes)?)).ok()?;
         let (cursor, rest) = bytes.split_at_checked(len)?;
         *bytes = rest;
-        Some(Self { identity, delivered, row, cursor: cursor.into(), place, number: at, kind })
+        Some(Self {
+            identity,
+            delivered,
+            row,
+            cursor: cursor.into(),
+            place,
+            number: at,
+            kind,
+        })
     }
 }
 
@@ -187,6 +218,12 @@ impl Record for Delivered {
         let delivered = u128::from_le_bytes(number(bytes)?);
         let row = u128::from_le_bytes(number(bytes)?);
         let place = u64::from_le_bytes(number(bytes)?);
-        Some(Self { identity, delivered, row, position: place >> 1, seen: place & 1 == 1 })
+        Some(Self {
+            identity,
+            delivered,
+            row,
+            position: place >> 1,
+            seen: place & 1 == 1,
+        })
     }
 }

@@ -84,7 +84,13 @@ pub struct SetAside {
 impl Candidates {
     /// Candidates of one lane, for rows of `schema`.
     #[must_use]
-    pub fn new(lane: usize, scratch: &Path, schema: &Schema, identity: bool, buckets: Arc<Buckets<Candidate>>) -> Self {
+    pub fn new(
+        lane: usize,
+        scratch: &Path,
+        schema: &Schema,
+        identity: bool,
+        buckets: Arc<Buckets<Candidate>>,
+    ) -> Self {
         let mut fields = schema.fields().to_vec();
         for name in ["_hash", "_identity"].iter().take(1 + usize::from(identity)) {
             fields.push(Arc::new(Field::new(*name, DataType::FixedSizeBinary(16), false)));
@@ -111,7 +117,9 @@ impl Candidates {
         let mut columns = aside.batch.columns().to_vec();
         columns.push(fixed(aside.hashes.iter().copied())?);
         if self.identity {
-            columns.push(fixed(aside.candidates.iter().map(|candidate| candidate.identity))?);
+            columns.push(fixed(
+                aside.candidates.iter().map(|candidate| candidate.identity),
+            )?);
         }
         let batch = RecordBatch::try_new(self.schema.clone(), columns)?;
         if self.writer.is_none() {
@@ -145,7 +153,12 @@ impl Candidates {
             writer.finish()?;
         }
         let path = (self.rows > 0).then_some(self.path);
-        Ok(Kept { path, lane: self.lane, rows: self.rows, identity: self.identity })
+        Ok(Kept {
+            path,
+            lane: self.lane,
+            rows: self.rows,
+            identity: self.identity,
+        })
     }
 }
 
@@ -170,7 +183,9 @@ impl Kept {
     /// What the file system says.
     pub fn read(&self) -> Result<impl Iterator<Item = Result<(u64, Rows)>> + use<>> {
         let file = self.path.as_ref().map(File::open).transpose()?;
-        let reader = file.map(|file| StreamReader::try_new(BufReader::with_capacity(1 << 20, file), None)).transpose()?;
+        let reader = file
+            .map(|file| StreamReader::try_new(BufReader::with_capacity(1 << 20, file), None))
+            .transpose()?;
         let (mut next, identity) = (self.lane, self.identity);
         Ok(reader.into_iter().flatten().map(move |batch| {
             let rows = rows(&batch?, identity)?;
@@ -194,7 +209,9 @@ fn rows(batch: &RecordBatch, identity: bool) -> Result<Rows> {
 
 fn hashes(column: &ArrayRef) -> Result<Vec<u128>> {
     use arrow::array::AsArray;
-    let column = column.as_fixed_size_binary_opt().ok_or_else(|| Error::bug("a scratch file has no hashes"))?;
+    let column = column
+        .as_fixed_size_binary_opt()
+        .ok_or_else(|| Error::bug("a scratch file has no hashes"))?;
     let (chunks, _) = column.value_data().as_chunks::<16>();
     Ok(chunks.iter().map(|chunk| u128::from_le_bytes(*chunk)).collect())
 }

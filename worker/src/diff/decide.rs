@@ -97,7 +97,11 @@ pub fn decide(
     let delivered = Buckets::new(scratch, "delivered");
     collect(scope, index, seen, few.then_some(&wanted), &delivered)?;
     for number in 0..buckets::COUNT {
-        let candidates = if few { std::mem::take(&mut held[number]) } else { candidates.take(number)? };
+        let candidates = if few {
+            std::mem::take(&mut held[number])
+        } else {
+            candidates.take(number)?
+        };
         bucket(scope, candidates, delivered.take(number)?, &mut decisions);
     }
     Ok(decisions)
@@ -121,20 +125,33 @@ fn collect(
                 position: first + row as u64,
                 seen: seen.contains(first + row as u64),
             })
-            .filter(|entry| (scope == Scope::Full && !entry.seen) || wanted.is_none_or(|wanted| wanted.contains(&entry.identity)))
+            .filter(|entry| {
+                (scope == Scope::Full && !entry.seen)
+                    || wanted.is_none_or(|wanted| wanted.contains(&entry.identity))
+            })
             .collect();
         into.add(&touched)
     })
 }
 
 /// Decides one bucket.
-fn bucket(scope: Scope, mut candidates: Vec<Candidate>, delivered: Vec<Delivered>, decisions: &mut Decisions) {
-    let mut index: HashMap<u128, Delivered, Spread> = delivered.into_iter().map(|entry| (entry.identity, entry)).collect();
+fn bucket(
+    scope: Scope,
+    mut candidates: Vec<Candidate>,
+    delivered: Vec<Delivered>,
+    decisions: &mut Decisions,
+) {
+    let mut index: HashMap<u128, Delivered, Spread> = delivered
+        .into_iter()
+        .map(|entry| (entry.identity, entry))
+        .collect();
     candidates.sort_unstable_by(|a, b| {
         (a.identity, Reverse((&a.cursor, a.place))).cmp(&(b.identity, Reverse((&b.cursor, b.place))))
     });
     for versions in candidates.chunk_by(|a, b| a.identity == b.identity) {
-        let Some((winner, losers)) = versions.split_first() else { continue };
+        let Some((winner, losers)) = versions.split_first() else {
+            continue;
+        };
         for loser in losers {
             // A refused row is counted where it was refused; one that lost is not counted again.
             decisions.counts.superseded += u64::from(loser.kind != Kind::Keep);

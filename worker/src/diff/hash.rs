@@ -5,15 +5,14 @@
 //! a reordered table changes nothing; a renamed column changes every row.
 
 use arrow::{
-    array::{
-        Array, ArrayRef, ArrowPrimitiveType, AsArray, BooleanArray, PrimitiveArray,
-    },
+    array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, BooleanArray, PrimitiveArray},
     datatypes::{
-        DataType, Date32Type, Date64Type, Decimal32Type, Decimal64Type, Decimal128Type, DurationMicrosecondType,
-        DurationMillisecondType, DurationNanosecondType, DurationSecondType, Float16Type, Float32Type, Float64Type,
-        Int8Type, Int16Type, Int32Type, Int64Type, Time32MillisecondType, Time32SecondType, Time64MicrosecondType,
-        Time64NanosecondType, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType,
-        TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+        DataType, Date32Type, Date64Type, Decimal32Type, Decimal64Type, Decimal128Type,
+        DurationMicrosecondType, DurationMillisecondType, DurationNanosecondType, DurationSecondType,
+        Float16Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
+        Time32MillisecondType, Time32SecondType, Time64MicrosecondType, Time64NanosecondType, TimeUnit,
+        TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType,
+        UInt8Type, UInt16Type, UInt32Type, UInt64Type,
     },
     row::{RowConverter, SortField},
 };
@@ -77,10 +76,16 @@ impl State {
 ///
 /// # Errors
 /// `data` where a nested type cannot be hashed.
-pub fn rows<'a>(columns: impl IntoIterator<Item = (&'a str, &'a ArrayRef)>, len: usize, seed: u64) -> Result<Vec<u128>> {
+pub fn rows<'a>(
+    columns: impl IntoIterator<Item = (&'a str, &'a ArrayRef)>,
+    len: usize,
+    seed: u64,
+) -> Result<Vec<u128>> {
     let mut columns: Vec<_> = columns.into_iter().collect();
     columns.sort_by_key(|(name, _)| *name);
-    let columns = columns.into_iter().map(|(name, column)| (xxh3_128(name.as_bytes()), column));
+    let columns = columns
+        .into_iter()
+        .map(|(name, column)| (xxh3_128(name.as_bytes()), column));
     hash(columns, len, seed)
 }
 
@@ -90,7 +95,11 @@ pub fn rows<'a>(columns: impl IntoIterator<Item = (&'a str, &'a ArrayRef)>, len:
 /// `data` where a nested type cannot be hashed.
 pub fn identities<'a>(columns: impl IntoIterator<Item = &'a ArrayRef>, len: usize) -> Result<Vec<u128>> {
     let columns = columns.into_iter().enumerate();
-    hash(columns.map(|(number, column)| (xxh3_128(&number.to_le_bytes()), column)), len, 0)
+    hash(
+        columns.map(|(number, column)| (xxh3_128(&number.to_le_bytes()), column)),
+        len,
+        0,
+    )
 }
 
 fn hash<'a>(columns: impl Iterator<Item = (u128, &'a ArrayRef)>, len: usize, seed: u64) -> Result<Vec<u128>> {
@@ -98,7 +107,10 @@ fn hash<'a>(columns: impl Iterator<Item = (u128, &'a ArrayRef)>, len: usize, see
     for (salt, column) in columns {
         column_into(&mut states, column, Salt(low(salt), high(salt)))?;
     }
-    Ok(states.into_iter().map(|State(a, b)| (u128::from(fold(b, FOLD[1])) << 64) | u128::from(fold(a, FOLD[0]))).collect())
+    Ok(states
+        .into_iter()
+        .map(|State(a, b)| (u128::from(fold(b, FOLD[1])) << 64) | u128::from(fold(a, FOLD[0])))
+        .collect())
 }
 
 fn column_into(states: &mut [State], column: &ArrayRef, salt: Salt) -> Result<()> {
@@ -124,17 +136,39 @@ fn column_into(states: &mut [State], column: &ArrayRef, salt: Salt) -> Result<()
         DataType::Time64(TimeUnit::Microsecond) => integers::<Time64MicrosecondType>(states, column, salt),
         DataType::Time64(_) => integers::<Time64NanosecondType>(states, column, salt),
         DataType::Timestamp(TimeUnit::Second, _) => integers::<TimestampSecondType>(states, column, salt),
-        DataType::Timestamp(TimeUnit::Millisecond, _) => integers::<TimestampMillisecondType>(states, column, salt),
-        DataType::Timestamp(TimeUnit::Microsecond, _) => integers::<TimestampMicrosecondType>(states, column, salt),
-        DataType::Timestamp(TimeUnit::Nanosecond, _) => integers::<TimestampNanosecondType>(states, column, salt),
+        DataType::Timestamp(TimeUnit::Millisecond, _) => {
+            integers::<TimestampMillisecondType>(states, column, salt)
+        }
+        DataType::Timestamp(TimeUnit::Microsecond, _) => {
+            integers::<TimestampMicrosecondType>(states, column, salt)
+        }
+        DataType::Timestamp(TimeUnit::Nanosecond, _) => {
+            integers::<TimestampNanosecondType>(states, column, salt)
+        }
         DataType::Duration(TimeUnit::Second) => integers::<DurationSecondType>(states, column, salt),
-        DataType::Duration(TimeUnit::Millisecond) => integers::<DurationMillisecondType>(states, column, salt),
-        DataType::Duration(TimeUnit::Microsecond) => integers::<DurationMicrosecondType>(states, column, salt),
+        DataType::Duration(TimeUnit::Millisecond) => {
+            integers::<DurationMillisecondType>(states, column, salt)
+        }
+        DataType::Duration(TimeUnit::Microsecond) => {
+            integers::<DurationMicrosecondType>(states, column, salt)
+        }
         DataType::Duration(TimeUnit::Nanosecond) => integers::<DurationNanosecondType>(states, column, salt),
         DataType::Boolean => booleans(states, column.as_boolean(), salt),
-        DataType::Utf8 => bytes(states, column.as_string::<i32>().iter().map(|v| v.map(str::as_bytes)), salt),
-        DataType::LargeUtf8 => bytes(states, column.as_string::<i64>().iter().map(|v| v.map(str::as_bytes)), salt),
-        DataType::Utf8View => bytes(states, column.as_string_view().iter().map(|v| v.map(str::as_bytes)), salt),
+        DataType::Utf8 => bytes(
+            states,
+            column.as_string::<i32>().iter().map(|v| v.map(str::as_bytes)),
+            salt,
+        ),
+        DataType::LargeUtf8 => bytes(
+            states,
+            column.as_string::<i64>().iter().map(|v| v.map(str::as_bytes)),
+            salt,
+        ),
+        DataType::Utf8View => bytes(
+            states,
+            column.as_string_view().iter().map(|v| v.map(str::as_bytes)),
+            salt,
+        ),
         DataType::Binary => bytes(states, column.as_binary::<i32>().iter(), salt),
         DataType::LargeBinary => bytes(states, column.as_binary::<i64>().iter(), salt),
         DataType::BinaryView => bytes(states, column.as_binary_view().iter(), salt),
@@ -147,7 +181,11 @@ fn column_into(states: &mut [State], column: &ArrayRef, salt: Salt) -> Result<()
 
 /// `-0.0` and `0.0` stay apart; every NaN is the same.
 fn float(value: f64) -> u64 {
-    if value.is_nan() { f64::NAN.to_bits() } else { value.to_bits() }
+    if value.is_nan() {
+        f64::NAN.to_bits()
+    } else {
+        value.to_bits()
+    }
 }
 
 fn integers<T: ArrowPrimitiveType>(states: &mut [State], column: &ArrayRef, salt: Salt)
@@ -157,7 +195,12 @@ where
     primitive::<T>(states, column, salt, |value| low(value.into().cast_unsigned()));
 }
 
-fn primitive<T: ArrowPrimitiveType>(states: &mut [State], column: &ArrayRef, salt: Salt, bits: impl Fn(T::Native) -> u64) {
+fn primitive<T: ArrowPrimitiveType>(
+    states: &mut [State],
+    column: &ArrayRef,
+    salt: Salt,
+    bits: impl Fn(T::Native) -> u64,
+) {
     let column: &PrimitiveArray<T> = column.as_primitive();
     if column.null_count() == 0 {
         for (state, value) in states.iter_mut().zip(column.values()) {
@@ -176,27 +219,27 @@ fn primitive<T: ArrowPrimitiveType>(states: &mut [State], column: &ArrayRef, sal
 fn decimals(states: &mut [State], column: &PrimitiveArray<Decimal128Type>, salt: Salt) {
     for (state, value) in states.iter_mut().zip(column) {
         match value {
-                Some(value) => state.wide(value.cast_unsigned(), salt),
-                None => state.null(salt),
-            }
+            Some(value) => state.wide(value.cast_unsigned(), salt),
+            None => state.null(salt),
+        }
     }
 }
 
 fn booleans(states: &mut [State], column: &BooleanArray, salt: Salt) {
     for (state, value) in states.iter_mut().zip(column) {
         match value {
-                Some(value) => state.value(u64::from(value), salt),
-                None => state.null(salt),
-            }
+            Some(value) => state.value(u64::from(value), salt),
+            None => state.null(salt),
+        }
     }
 }
 
 fn bytes<'a>(states: &mut [State], values: impl Iterator<Item = Option<&'a [u8]>>, salt: Salt) {
     for (state, value) in states.iter_mut().zip(values) {
         match value {
-                Some(value) => state.wide(xxh3_128_with_seed(value, salt.0), salt),
-                None => state.null(salt),
-            }
+            Some(value) => state.wide(xxh3_128_with_seed(value, salt.0), salt),
+            None => state.null(salt),
+        }
     }
 }
 

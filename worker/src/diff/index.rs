@@ -14,6 +14,7 @@ use crate::{
 };
 
 /// The index of what was delivered, as a load found it.
+#[derive(Default)]
 pub struct Index {
     segments: Vec<Segment>,
     groups: Vec<Group>,
@@ -43,11 +44,14 @@ impl Index {
     /// # Errors
     /// `state` (`IndexDamaged`) where a segment cannot be read or its rows are not what the destination says.
     pub async fn open(shard: &dyn Shard, scratch: &std::path::Path) -> Result<Self> {
-        let mut index = Self { segments: Vec::new(), groups: Vec::new(), live: 0, samples: OnceLock::new() };
+        let mut index = Self::default();
         let mut first = 0;
         for segment in shard.index().await? {
             let path = shard.segment(&segment, scratch).await?;
-            index.add(&segment, path, first).context(format!("index segment {}", segment.id)).map_err(damaged)?;
+            index
+                .add(&segment, path, first)
+                .context(format!("index segment {}", segment.id))
+                .map_err(damaged)?;
             first += segment.rows;
         }
         Ok(index)
@@ -58,18 +62,32 @@ impl Index {
         let mut at = first;
         for number in 0..reader.groups() {
             let len = (first + segment.rows - at).min(GROUP_ROWS as u64);
-            self.groups.push(Group { segment: self.segments.len(), number, first: at, len });
+            self.groups.push(Group {
+                segment: self.segments.len(),
+                number,
+                first: at,
+                len,
+            });
             at += len;
         }
         if at != first + segment.rows {
-            return Err(Error::data(format!("holds {} entries, {} were committed", at - first, segment.rows)));
+            return Err(Error::data(format!(
+                "holds {} entries, {} were committed",
+                at - first,
+                segment.rows
+            )));
         }
         let dead = match segment.dead.as_slice() {
             [] => RoaringBitmap::new(),
             bytes => RoaringBitmap::deserialize_from(bytes)?,
         };
         self.live += segment.rows - dead.len();
-        self.segments.push(Segment { id: segment.id.clone(), path, first, dead });
+        self.segments.push(Segment {
+            id: segment.id.clone(),
+            path,
+            first,
+            dead,
+        });
         Ok(())
     }
 
@@ -97,7 +115,8 @@ impl Index {
 
     /// The number of the group that holds `position`.
     pub(super) fn group_at(&self, position: u64) -> usize {
-        self.groups.partition_point(|group| group.first + group.len <= position)
+        self.groups
+            .partition_point(|group| group.first + group.len <= position)
     }
 
     /// The segment id and the row within it.
@@ -107,15 +126,18 @@ impl Index {
     pub fn locate(&self, position: u64) -> Result<(&str, u32)> {
         let number = self.segments.partition_point(|segment| segment.first <= position);
         let segment = number.checked_sub(1).and_then(|number| self.segments.get(number));
-        let segment = segment.ok_or_else(|| Error::bug(format!("index position {position} does not exist")))?;
-        let row = u32::try_from(position - segment.first).map_err(|_| Error::bug("an index segment is too long"))?;
+        let segment =
+            segment.ok_or_else(|| Error::bug(format!("index position {position} does not exist")))?;
+        let row = u32::try_from(position - segment.first)
+            .map_err(|_| Error::bug("an index segment is too long"))?;
         Ok((&segment.id, row))
     }
 
     /// Whether the entry is no longer delivered.
     pub(super) fn is_dead(&self, group: Group, row: u64) -> bool {
         let segment = &self.segments[group.segment];
-        !segment.dead.is_empty() && u32::try_from(group.first + row - segment.first).is_ok_and(|row| segment.dead.contains(row))
+        !segment.dead.is_empty()
+            && u32::try_from(group.first + row - segment.first).is_ok_and(|row| segment.dead.contains(row))
     }
 
     /// Where sampled hashes stand. A hash is a sample by its own bits, so the same row is one in the source too.
@@ -126,7 +148,12 @@ impl Index {
         let mut samples = HashMap::new();
         for group in &self.groups {
             let hashes = readers.hashes(self, *group)?;
-            samples.extend((group.first..).zip(hashes).filter(|(_, hash)| self.is_sample(*hash)).map(|(at, hash)| (hash, at)));
+            samples.extend(
+                (group.first..)
+                    .zip(hashes)
+                    .filter(|(_, hash)| self.is_sample(*hash))
+                    .map(|(at, hash)| (hash, at)),
+            );
         }
         Ok(self.samples.get_or_init(|| samples))
     }
@@ -141,7 +168,10 @@ impl Index {
     ///
     /// # Errors
     /// `data` where a file is damaged, and what `visit` says.
-    pub fn scan(&self, mut visit: impl FnMut(u64, &Entries, &dyn Fn(usize) -> bool) -> Result<()>) -> Result<()> {
+    pub fn scan(
+        &self,
+        mut visit: impl FnMut(u64, &Entries, &dyn Fn(usize) -> bool) -> Result<()>,
+    ) -> Result<()> {
         let mut readers = Readers::default();
         for group in &self.groups {
             let entries = readers.segment(self, *group)?.entries(group.number)?;
@@ -154,7 +184,11 @@ impl Index {
     ///
     /// # Errors
     /// `data` where a file is damaged, and what `visit` says.
-    pub fn keys(&self, chosen: &RoaringTreemap, mut visit: impl FnMut(&Entries, Vec<u32>) -> Result<()>) -> Result<()> {
+    pub fn keys(
+        &self,
+        chosen: &RoaringTreemap,
+        mut visit: impl FnMut(&Entries, Vec<u32>) -> Result<()>,
+    ) -> Result<()> {
         let mut readers = Readers::default();
         for group in &self.groups {
             let rows: Vec<u32> = (0..group.len)

@@ -42,7 +42,13 @@ impl Matcher {
     /// Starts at the beginning of the index.
     #[must_use]
     pub fn new(index: Arc<Index>) -> Self {
-        Self { index, readers: Readers::default(), groups: VecDeque::new(), cursor: 0, seen: RoaringTreemap::new() }
+        Self {
+            index,
+            readers: Readers::default(),
+            groups: VecDeque::new(),
+            cursor: 0,
+            seen: RoaringTreemap::new(),
+        }
     }
 
     /// The positions found so far.
@@ -60,7 +66,9 @@ impl Matcher {
         let run = self.run(hashes)?;
         self.mark(self.cursor, run, &mut matches);
         self.cursor += run as u64;
-        let mut left: Vec<u32> = (run..hashes.len()).map(|row| u32::try_from(row).unwrap_or(u32::MAX)).collect();
+        let mut left: Vec<u32> = (run..hashes.len())
+            .map(|row| u32::try_from(row).unwrap_or(u32::MAX))
+            .collect();
         if left.is_empty() {
             return Ok(matches);
         }
@@ -77,7 +85,11 @@ impl Matcher {
     /// How many rows stand in the index exactly as they come.
     fn run(&mut self, hashes: &[u128]) -> Result<usize> {
         let entries = self.read(self.cursor, hashes.len() as u64)?;
-        Ok(hashes.iter().zip(entries).take_while(|(hash, entry)| Some(**hash) == *entry).count())
+        Ok(hashes
+            .iter()
+            .zip(entries)
+            .take_while(|(hash, entry)| Some(**hash) == *entry)
+            .count())
     }
 
     fn mark(&mut self, first: u64, len: usize, matches: &mut Matches) {
@@ -87,11 +99,19 @@ impl Matcher {
     }
 
     /// Looks for `rows` in a window that begins a little before `start`, and moves the cursor behind the last one found.
-    fn window(&mut self, start: u64, hashes: &[u128], rows: Vec<u32>, matches: &mut Matches) -> Result<Vec<u32>> {
+    fn window(
+        &mut self,
+        start: u64,
+        hashes: &[u128],
+        rows: Vec<u32>,
+        matches: &mut Matches,
+    ) -> Result<Vec<u32>> {
         let start = start.saturating_sub(SLACK);
         let entries = self.read(start, rows.len() as u64 + 2 * SLACK)?;
-        let places: HashMap<u128, u64, Spread> =
-            (start..).zip(entries).filter_map(|(at, entry)| entry.map(|hash| (hash, at))).collect();
+        let places: HashMap<u128, u64, Spread> = (start..)
+            .zip(entries)
+            .filter_map(|(at, entry)| entry.map(|hash| (hash, at)))
+            .collect();
         let mut left = Vec::new();
         for row in rows {
             match places.get(&hashes[row as usize]) {
@@ -112,7 +132,9 @@ impl Matcher {
         }
         let index = self.index.clone();
         let samples = index.samples(&mut self.readers)?;
-        let found = left.iter().find_map(|row| samples.get(&hashes[*row as usize]).map(|at| (*row, *at)));
+        let found = left
+            .iter()
+            .find_map(|row| samples.get(&hashes[*row as usize]).map(|at| (*row, *at)));
         Ok(found.map(|(row, at)| at.saturating_sub(u64::from(row - left[0]))))
     }
 

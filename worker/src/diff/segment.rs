@@ -62,7 +62,12 @@ impl SegmentWriter {
     pub fn create(path: &Path, schema: &Schema, columns: &IndexColumns) -> Result<Self> {
         let schema = segment_schema(schema, columns)?;
         let writer = ArrowWriter::try_new(File::create(path)?, schema.clone(), Some(properties()?))?;
-        Ok(Self { writer, schema, columns: columns.clone(), rows: 0 })
+        Ok(Self {
+            writer,
+            schema,
+            columns: columns.clone(),
+            rows: 0,
+        })
     }
 
     /// Adds the entries of `batch`, from which the key columns are taken by name.
@@ -75,7 +80,9 @@ impl SegmentWriter {
             columns.push(key_column(batch, name)?.clone());
         }
         if self.columns.identity {
-            columns.extend(split(identities.ok_or_else(|| Error::bug("an index with identities was given none"))?));
+            columns.extend(split(
+                identities.ok_or_else(|| Error::bug("an index with identities was given none"))?,
+            ));
         }
         columns.extend(split(hashes));
         let entries = RecordBatch::try_new(self.schema.clone(), columns)?;
@@ -94,7 +101,9 @@ impl SegmentWriter {
 }
 
 fn key_column<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a ArrayRef> {
-    batch.column_by_name(name).ok_or_else(|| Error::bug(format!("key column `{name}` is not among the delivered columns")))
+    batch
+        .column_by_name(name)
+        .ok_or_else(|| Error::bug(format!("key column `{name}` is not among the delivered columns")))
 }
 
 fn segment_schema(schema: &Schema, columns: &IndexColumns) -> Result<SchemaRef> {
@@ -105,8 +114,16 @@ fn segment_schema(schema: &Schema, columns: &IndexColumns) -> Result<SchemaRef> 
             .map_err(|_| Error::bug(format!("key column `{name}` is not among the delivered columns")))?;
         fields.push(field.clone().with_nullable(true));
     }
-    let hashes = if columns.identity { [&IDENTITY[..], &HASH[..]].concat() } else { HASH.to_vec() };
-    fields.extend(hashes.into_iter().map(|name| Field::new(name, DataType::UInt64, false)));
+    let hashes = if columns.identity {
+        [&IDENTITY[..], &HASH[..]].concat()
+    } else {
+        HASH.to_vec()
+    };
+    fields.extend(
+        hashes
+            .into_iter()
+            .map(|name| Field::new(name, DataType::UInt64, false)),
+    );
     Ok(Arc::new(Schema::new(fields)))
 }
 
@@ -129,14 +146,25 @@ fn properties() -> Result<WriterProperties> {
 
 fn split(hashes: &[u128]) -> [ArrayRef; 2] {
     [0, 64].map(|shift| {
-        let half = hashes.iter().map(|hash| (hash >> shift & u128::from(u64::MAX)).try_into().unwrap_or_default());
+        let half = hashes.iter().map(|hash| {
+            (hash >> shift & u128::from(u64::MAX))
+                .try_into()
+                .unwrap_or_default()
+        });
         Arc::new(UInt64Array::from_iter_values(half)) as ArrayRef
     })
 }
 
 fn join(low: &ArrayRef, high: &ArrayRef) -> Vec<u128> {
-    let (low, high) = (low.as_primitive::<UInt64Type>(), high.as_primitive::<UInt64Type>());
-    low.values().iter().zip(high.values()).map(|(low, high)| u128::from(*high) << 64 | u128::from(*low)).collect()
+    let (low, high) = (
+        low.as_primitive::<UInt64Type>(),
+        high.as_primitive::<UInt64Type>(),
+    );
+    low.values()
+        .iter()
+        .zip(high.values())
+        .map(|(low, high)| u128::from(*high) << 64 | u128::from(*low))
+        .collect()
 }
 
 /// Reads one segment by row group.
@@ -167,14 +195,26 @@ impl SegmentReader {
     pub fn open(path: &Path) -> Result<Self> {
         let file = File::open(path)?;
         let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new())?;
-        let names: Vec<_> = metadata.schema().fields().iter().map(|field| field.name().clone()).collect();
+        let names: Vec<_> = metadata
+            .schema()
+            .fields()
+            .iter()
+            .map(|field| field.name().clone())
+            .collect();
         if !HASH.iter().all(|hash| names.iter().any(|name| name == hash)) {
             return Err(Error::data(format!("{} is not an index segment", path.display())));
         }
         let identity = names.iter().any(|name| name == IDENTITY[0]);
-        let key = names.into_iter().filter(|name| !HASH.contains(&name.as_str()) && !IDENTITY.contains(&name.as_str()));
+        let key = names
+            .into_iter()
+            .filter(|name| !HASH.contains(&name.as_str()) && !IDENTITY.contains(&name.as_str()));
         let key = key.collect();
-        Ok(Self { file, metadata, key, identity })
+        Ok(Self {
+            file,
+            metadata,
+            key,
+            identity,
+        })
     }
 
     /// Row groups; all but the last have [`GROUP_ROWS`] entries.
@@ -209,28 +249,57 @@ impl SegmentReader {
     /// # Errors
     /// `data` where the file is damaged.
     pub fn entries(&self, group: usize) -> Result<Entries> {
-        let names: Vec<_> = self.metadata.schema().fields().iter().map(|field| field.name().as_str()).collect();
+        let names: Vec<_> = self
+            .metadata
+            .schema()
+            .fields()
+            .iter()
+            .map(|field| field.name().as_str())
+            .collect();
         let batch = self.read(group, &names)?;
-        let at = |name: &str| batch.column_by_name(name).ok_or_else(|| Error::data(format!("index column {name} is missing")));
+        let at = |name: &str| {
+            batch
+                .column_by_name(name)
+                .ok_or_else(|| Error::data(format!("index column {name} is missing")))
+        };
         let hashes = join(at(HASH[0])?, at(HASH[1])?);
-        let key = self.key.iter().map(|name| batch.schema().index_of(name)).collect::<Result<Vec<_>, _>>()?;
+        let key = self
+            .key
+            .iter()
+            .map(|name| batch.schema().index_of(name))
+            .collect::<Result<Vec<_>, _>>()?;
         let key = batch.project(&key)?;
         let delivered = match self.key.len() {
             0 => hashes.clone(),
             _ => hash::identities(key.columns(), key.num_rows())?,
         };
-        let identities =
-            if self.identity { join(at(IDENTITY[0])?, at(IDENTITY[1])?) } else { delivered.clone() };
-        Ok(Entries { key, identities, delivered, hashes })
+        let identities = if self.identity {
+            join(at(IDENTITY[0])?, at(IDENTITY[1])?)
+        } else {
+            delivered.clone()
+        };
+        Ok(Entries {
+            key,
+            identities,
+            delivered,
+            hashes,
+        })
     }
 
     fn read(&self, group: usize, columns: &[&str]) -> Result<RecordBatch> {
-        let mask = ProjectionMask::columns(self.metadata.metadata().file_metadata().schema_descr(), columns.iter().copied());
-        let mut reader = ParquetRecordBatchReaderBuilder::new_with_metadata(self.file.try_clone()?, self.metadata.clone())
-            .with_row_groups(vec![group])
-            .with_projection(mask)
-            .with_batch_size(GROUP_ROWS)
-            .build()?;
-        reader.next().ok_or_else(|| Error::data("an index segment has an empty row group"))?.map_err(Error::from)
+        let mask = ProjectionMask::columns(
+            self.metadata.metadata().file_metadata().schema_descr(),
+            columns.iter().copied(),
+        );
+        let mut reader =
+            ParquetRecordBatchReaderBuilder::new_with_metadata(self.file.try_clone()?, self.metadata.clone())
+                .with_row_groups(vec![group])
+                .with_projection(mask)
+                .with_batch_size(GROUP_ROWS)
+                .build()?;
+        reader
+            .next()
+            .ok_or_else(|| Error::data("an index segment has an empty row group"))?
+            .map_err(Error::from)
     }
 }

@@ -11,9 +11,15 @@ use arrow::{
     datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit},
     record_batch::RecordBatch,
 };
+use async_trait::async_trait;
 use tokio::runtime::Handle;
 
-use super::{counts::Counts, lane::Work, offset::Sum, prepare::{Pipeline, Prepared}};
+use super::{
+    counts::Counts,
+    lane::Work,
+    offset::Sum,
+    prepare::{Pipeline, Prepared, Preparer},
+};
 use crate::{
     connector::{Op, Payload, Rows, Stage, Staged},
     diff::{
@@ -43,7 +49,11 @@ impl Added {
     /// The schema with the added columns. Everything may be null: a delete has nothing but its key.
     #[must_use]
     pub fn schema(&self, schema: &Schema) -> SchemaRef {
-        let mut fields: Vec<_> = schema.fields().iter().map(|field| Arc::new(field.as_ref().clone().with_nullable(true))).collect();
+        let mut fields: Vec<_> = schema
+            .fields()
+            .iter()
+            .map(|field| Arc::new(field.as_ref().clone().with_nullable(true)))
+            .collect();
         if self.op {
             fields.push(Arc::new(Field::new(OP_COLUMN, DataType::Utf8, true)));
         }
@@ -65,7 +75,9 @@ impl Added {
             columns.push(Arc::new(ops));
         }
         if let Some(at) = self.loaded_at {
-            columns.push(Arc::new(TimestampMicrosecondArray::from_value(at, len).with_timezone("UTC")) as ArrayRef);
+            columns.push(
+                Arc::new(TimestampMicrosecondArray::from_value(at, len).with_timezone("UTC")) as ArrayRef,
+            );
         }
         rows.batch = RecordBatch::try_new(schema.clone(), columns)?;
         Ok(rows)
@@ -102,10 +114,26 @@ impl Output {
     }
 }
 
+/// Takes rows and keeps none: what a dry run writes to.
+pub struct Nowhere;
+
+#[async_trait]
+impl Stage for Nowhere {
+    async fn write(&mut self, _rows: Rows) -> Result<()> {
+        Ok(())
+    }
+
+    async fn finish(self: Box<Self>) -> Result<Staged> {
+        Ok(Staged::default())
+    }
+}
+
 /// A lane that stages rows as they come.
 pub struct Plain {
     /// What rows go through first.
     pub pipeline: Arc<Pipeline>,
+    /// This lane's way through it.
+    pub preparer: Preparer,
     /// Where they go.
     pub output: Output,
     /// Hashes are wanted: for a digest, and for an index.
@@ -116,26 +144,39 @@ pub struct Plain {
     pub sum: Sum,
     /// The counts.
     pub counts: Counts,
-    /// Rows of the partition at hand so far.
-    pub row: u64,
 }
 
 impl Work for Plain {
-    fn take(&mut self, partition: usize, payload: Payload, runtime: &Handle) -> Result<()> {
-        let prepared = runtime.block_on(self.pipeline.prepare(payload, partition, self.row, &mut self.counts))?;
-        self.row += prepared.read;
+    fn take(&mut self, _partition: usize, payload: Payload, runtime: &Handle) -> Result<()> {
+        let prepared = runtime.block_on(self.preparer.prepare(payload, &mut self.counts))?;
         self.counts.filtered += prepared.filtered.len() as u64;
-        let hashes = if self.hashed { Some(self.pipeline.hashes(&prepared.batch)?) } else { None };
+        let hashes = if self.hashed {
+            Some(self.pipeline.hashes(&prepared.batch)?)
+        } else {
+            None
+        };
         if let Some(hashes) = &hashes {
             self.sum.add(hashes);
         }
-        self.counts.inserted += prepared.batch.num_rows() as u64;
+        let deleted = prepared
+            .ops
+            .iter()
+            .flatten()
+            .filter(|op| **op == Op::Delete)
+            .count() as u64;
+        self.counts.deleted += deleted;
+        self.counts.inserted += prepared.batch.num_rows() as u64 - deleted;
         let hashes = hashes.filter(|_| self.indexed);
-        runtime.block_on(self.output.write(Rows { batch: prepared.batch, ops: None, hashes, identities: None }))
+        runtime.block_on(self.output.write(Rows {
+            batch: prepared.batch,
+            ops: prepared.ops,
+            hashes,
+            identities: None,
+        }))
     }
 
     fn end(&mut self, _partition: usize) -> Result<()> {
-        self.row = 0;
+        self.preparer.end();
         Ok(())
     }
 }
@@ -144,20 +185,19 @@ impl Work for Plain {
 pub struct Keyed {
     /// What rows go through first.
     pub pipeline: Arc<Pipeline>,
+    /// This lane's way through it.
+    pub preparer: Preparer,
     /// The place in the index, for full loads.
     pub matcher: Option<Matcher>,
     /// What was not found there.
     pub candidates: Candidates,
     /// The counts.
     pub counts: Counts,
-    /// Rows of the partition at hand so far.
-    pub row: u64,
 }
 
 impl Work for Keyed {
     fn take(&mut self, partition: usize, payload: Payload, runtime: &Handle) -> Result<()> {
-        let mut prepared = runtime.block_on(self.pipeline.prepare(payload, partition, self.row, &mut self.counts))?;
-        self.row += prepared.read;
+        let mut prepared = runtime.block_on(self.preparer.prepare(payload, &mut self.counts))?;
         let hashes = self.pipeline.hashes(&prepared.batch)?;
         let place = (partition as u64) << ROW_BITS;
         self.note(&prepared, place)?;
@@ -184,9 +224,15 @@ impl Work for Keyed {
         let keys = self.pipeline.keys(&prepared, &hashes)?;
         let candidates = (0..prepared.batch.num_rows()).map(|row| Candidate {
             identity: keys.identities[row],
-            delivered: keys.delivered.as_ref().map_or(keys.identities[row], |delivered| delivered[row]),
+            delivered: keys
+                .delivered
+                .as_ref()
+                .map_or(keys.identities[row], |delivered| delivered[row]),
             row: hashes[row],
-            cursor: keys.cursors.as_ref().map_or_else(Box::default, |cursors| cursors.row(row).as_ref().into()),
+            cursor: keys
+                .cursors
+                .as_ref()
+                .map_or_else(Box::default, |cursors| cursors.row(row).as_ref().into()),
             place: place | prepared.places[row],
             number: 0,
             kind: match prepared.ops.as_ref().map(|ops| ops[row]) {
@@ -195,11 +241,15 @@ impl Work for Keyed {
             },
         });
         let candidates = candidates.collect();
-        self.candidates.add(SetAside { batch: prepared.batch, hashes, candidates })
+        self.candidates.add(SetAside {
+            batch: prepared.batch,
+            hashes,
+            candidates,
+        })
     }
 
     fn end(&mut self, _partition: usize) -> Result<()> {
-        self.row = 0;
+        self.preparer.end();
         Ok(())
     }
 }
@@ -207,6 +257,10 @@ impl Work for Keyed {
 impl Keyed {
     /// Keys of rows that were refused or filtered: the delivered row of the first stays, of the second goes.
     fn note(&mut self, prepared: &Prepared, place: u64) -> Result<()> {
+        if self.pipeline.key.is_empty() {
+            self.counts.filtered += prepared.filtered.len() as u64;
+            return Ok(());
+        }
         let candidate = |hidden: &super::prepare::Hidden, kind| Candidate {
             identity: hidden.identity,
             delivered: hidden.identity,
@@ -216,8 +270,17 @@ impl Keyed {
             number: 0,
             kind,
         };
-        let mut notes: Vec<Candidate> = prepared.refused.iter().map(|hidden| candidate(hidden, Kind::Keep)).collect();
-        notes.extend(prepared.filtered.iter().map(|hidden| candidate(hidden, Kind::Filtered)));
+        let mut notes: Vec<Candidate> = prepared
+            .refused
+            .iter()
+            .map(|hidden| candidate(hidden, Kind::Keep))
+            .collect();
+        notes.extend(
+            prepared
+                .filtered
+                .iter()
+                .map(|hidden| candidate(hidden, Kind::Filtered)),
+        );
         self.candidates.note(&notes)
     }
 }
@@ -230,7 +293,11 @@ pub async fn stage_winners(kept: &Kept, decisions: &Decisions, output: &mut Outp
     for batch in kept.read()? {
         let (first, rows) = batch?;
         let numbers = first..first + rows.batch.num_rows() as u64;
-        let winners: Vec<u32> = (0u32..).zip(numbers.clone()).filter(|(_, number)| !decisions.drops.contains(*number)).map(|(row, _)| row).collect();
+        let winners: Vec<u32> = (0u32..)
+            .zip(numbers.clone())
+            .filter(|(_, number)| !decisions.drops.contains(*number))
+            .map(|(row, _)| row)
+            .collect();
         let ops = winners.iter().map(|row| {
             let number = first + u64::from(*row);
             if decisions.updates.contains(number) {
@@ -261,22 +328,35 @@ fn pick(rows: &Rows, winners: &[u32], ops: Option<Vec<Op>>) -> Result<Rows> {
 ///
 /// # Errors
 /// What the index or the destination says.
-pub async fn stage_gone(index: &Index, decisions: &Decisions, schema: &SchemaRef, output: &mut Output) -> Result<()> {
+pub async fn stage_gone(
+    index: &Index,
+    decisions: &Decisions,
+    schema: &SchemaRef,
+    output: &mut Output,
+) -> Result<()> {
     let mut batches = Vec::new();
     index.keys(&decisions.gone, |entries, rows| {
         let len = rows.len();
         let key = take_record_batch(&entries.key, &UInt32Array::from(rows))?;
-        let columns = schema.fields().iter().map(|field| match key.column_by_name(field.name()) {
-            Some(column) => Ok(arrow::compute::cast(column, field.data_type())?),
-            None => Ok(new_null_array(field.data_type(), len)),
-        });
+        let columns = schema
+            .fields()
+            .iter()
+            .map(|field| match key.column_by_name(field.name()) {
+                Some(column) => Ok(arrow::compute::cast(column, field.data_type())?),
+                None => Ok(new_null_array(field.data_type(), len)),
+            });
         let columns = columns.collect::<Result<Vec<ArrayRef>>>()?;
         batches.push(RecordBatch::try_new(schema.clone(), columns)?);
         Ok(())
     })?;
     for batch in batches {
         let len = batch.num_rows();
-        let rows = Rows { batch, ops: Some(vec![Op::Delete; len]), hashes: Some(vec![0; len]), identities: Some(vec![0; len]) };
+        let rows = Rows {
+            batch,
+            ops: Some(vec![Op::Delete; len]),
+            hashes: Some(vec![0; len]),
+            identities: Some(vec![0; len]),
+        };
         output.write(rows).await?;
     }
     Ok(())
@@ -287,7 +367,10 @@ pub async fn stage_gone(index: &Index, decisions: &Decisions, schema: &SchemaRef
 /// # Errors
 /// `data` (`MassDelete`).
 pub fn guard(absent: u64, live: u64, fraction: f64, allowed: bool) -> Result<()> {
-    #[expect(clippy::cast_precision_loss, reason = "a fraction of rows needs no more than 52 bits")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a fraction of rows needs no more than 52 bits"
+    )]
     let too_many = absent as f64 > live as f64 * fraction || (absent == live && live > 100);
     if !too_many || allowed || absent == 0 {
         return Ok(());

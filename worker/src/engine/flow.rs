@@ -7,7 +7,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use futures::{StreamExt, stream};
 use millrace_crds::{
-    flow::DeliveryGuarantee,
+    flow::{DeliveryGuarantee, WriteMode},
     plan::{Plan, SystemPlan},
 };
 
@@ -75,6 +75,7 @@ pub struct Flow {
     pub destination: Arc<dyn Destination>,
     /// The state store.
     pub store: Arc<dyn Store>,
+    destination_secrets: Secrets,
     scratch: Option<PathBuf>,
     backoff: Backoff,
 }
@@ -105,9 +106,14 @@ impl Report {
     /// The first error, with the Flow's and the stream's name.
     #[must_use]
     pub fn error(&self) -> Option<Error> {
-        let failed = self.streams.iter().find_map(|stream| Some((stream, stream.outcome.as_ref().err()?)))?;
+        let failed = self
+            .streams
+            .iter()
+            .find_map(|stream| Some((stream, stream.outcome.as_ref().err()?)))?;
         let (stream, error) = failed;
-        Err::<(), _>(error.clone()).context(format!("{}, stream {}", self.flow, stream.name)).err()
+        Err::<(), _>(error.clone())
+            .context(format!("{}, stream {}", self.flow, stream.name))
+            .err()
     }
 }
 
@@ -122,11 +128,25 @@ impl Flow {
     pub async fn open(plan: Plan, local: &Arc<LocalSecrets>) -> Result<Self> {
         let base = PathBuf::from(plan.source.system.base_dir.as_deref().unwrap_or("."));
         let source = connectors::source(system(&plan, &plan.source.system, local)).context("source")?;
-        let destination = connectors::destination(system(&plan, &plan.destination.system, local)).context("destination")?;
+        let destination =
+            connectors::destination(system(&plan, &plan.destination.system, local)).context("destination")?;
         let store = state::open(&plan.state, local, &base).await.context("state")?;
         let scratch = std::env::var_os("MILLRACE_SCRATCH_DIR").map(PathBuf::from);
-        let backoff = Backoff { tries: 4, first: Duration::from_millis(500), most: Duration::from_secs(20) };
-        Ok(Self { plan: Arc::new(plan), source, destination, store, scratch, backoff })
+        let backoff = Backoff {
+            tries: 4,
+            first: Duration::from_millis(500),
+            most: Duration::from_secs(20),
+        };
+        let destination_secrets = system(&plan, &plan.destination.system, local).secrets;
+        Ok(Self {
+            plan: Arc::new(plan),
+            source,
+            destination,
+            store,
+            destination_secrets,
+            scratch,
+            backoff,
+        })
     }
 
     /// `namespace/name`.
@@ -138,7 +158,12 @@ impl Flow {
     /// The guarantee of this Flow, as it is now.
     #[must_use]
     pub fn guarantee(&self) -> DeliveryGuarantee {
-        let deltas = self.plan.source.streams.iter().any(|rule| !rule.cursor_field.is_empty());
+        let deltas = self
+            .plan
+            .source
+            .streams
+            .iter()
+            .any(|rule| !rule.cursor_field.is_empty());
         match self.destination.authority() {
             _ if deltas && !self.source.late_commits_safe() => DeliveryGuarantee::MayMissLateCommits,
             Authority::Store => DeliveryGuarantee::AtLeastOnce,
@@ -169,13 +194,19 @@ impl Flow {
     /// `config` where one does not exist.
     pub async fn streams(&self, only: &[String]) -> Result<Vec<StreamSpec>> {
         let source = self.source.as_ref();
-        self.backoff.retry(|| streams::settle(&self.plan, source, only)).await.context(format!("source {}", self.plan.source.name))
+        self.backoff
+            .retry(|| streams::settle(&self.plan, source, only))
+            .await
+            .context(format!("source {}", self.plan.source.name))
     }
 
     /// The id of a stream's shard.
     #[must_use]
     pub fn shard_id(&self, stream: &str) -> ShardId {
-        ShardId { state: self.plan.state.id.clone(), stream: stream.to_owned() }
+        ShardId {
+            state: self.plan.state.id.clone(),
+            stream: stream.to_owned(),
+        }
     }
 
     /// Runs all streams of the request once.
@@ -186,34 +217,66 @@ impl Flow {
         self.require()?;
         let streams = self.streams(&request.streams).await?;
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let concurrency = self.plan.source.concurrency.map_or(cores, |concurrency| concurrency as usize).max(1);
-        let run = if request.run.is_empty() { uuid::Uuid::new_v4().to_string() } else { request.run.clone() };
+        let concurrency = self
+            .plan
+            .source
+            .concurrency
+            .map_or(cores, |concurrency| concurrency as usize)
+            .max(1);
+        let run = if request.run.is_empty() {
+            uuid::Uuid::new_v4().to_string()
+        } else {
+            request.run.clone()
+        };
         let setting = Setting {
             plan: self.plan.clone(),
             source: self.source.clone(),
             authority: self.destination.authority(),
             store: self.store.clone(),
             lanes: concurrency.div_ceil(streams.len().min(concurrency)),
-            limits: Limits { buffer_rows: self.plan.source.buffer_length, budget: Budget::from_container() },
+            limits: Limits {
+                buffer_rows: self.plan.source.buffer_length,
+                budget: Budget::from_container(),
+            },
             scratch: self.scratch.clone(),
             allow_deletes: request.allow_deletes,
+            destination_secrets: self.destination_secrets.clone(),
             dry_run: request.dry_run,
             run,
         };
         let reports = stream::iter(&streams).map(|stream| self.stream(&setting, stream, request, observe));
         let streams = reports.buffered(concurrency).collect().await;
-        Ok(Report { flow: self.name(), guarantee: self.guarantee(), streams })
+        Ok(Report {
+            flow: self.name(),
+            guarantee: self.guarantee(),
+            streams,
+        })
     }
 
-    async fn stream(&self, setting: &Setting, stream: &StreamSpec, request: &Request, observe: Observer<'_>) -> StreamReport {
+    async fn stream(
+        &self,
+        setting: &Setting,
+        stream: &StreamSpec,
+        request: &Request,
+        observe: Observer<'_>,
+    ) -> StreamReport {
         let progress = Progress::default();
         observe(&stream.name, &progress);
         let mut load = "full";
         let outcome = self.one(setting, stream, request, &progress, &mut load).await;
         if let Err(error) = &outcome {
-            tracing::error!(flow = self.name(), stream = stream.name, kind = error.kind.as_str(), "{error}");
+            tracing::error!(
+                flow = self.name(),
+                stream = stream.name,
+                kind = error.kind.as_str(),
+                "{error}"
+            );
         }
-        StreamReport { name: stream.name.clone(), load, outcome }
+        StreamReport {
+            name: stream.name.clone(),
+            load,
+            outcome,
+        }
     }
 
     async fn one(
@@ -235,7 +298,7 @@ impl Flow {
             None => shard.last_committed().await?,
         };
         let offset = committed.as_ref().map(Offset::of).transpose()?.flatten();
-        let range = range(request, stream, offset.as_ref());
+        let range = range(request, stream, offset.as_ref())?;
         *word = match range {
             Range::Full => "full",
             Range::Delta { .. } => "delta",
@@ -244,11 +307,22 @@ impl Flow {
         let mut attempt = 0;
         loop {
             let (shard, permit) = (shard.clone(), permit.as_mut());
-            let mut target = Target { stream, shard, permit, offset: offset.clone(), progress: progress.clone() };
+            let mut target = Target {
+                stream,
+                shard,
+                permit,
+                offset: offset.clone(),
+                progress: progress.clone(),
+            };
             let result = load::load(setting, &mut target, &range).await;
             match result {
                 Err(error) if error.kind == ErrorKind::Transient && attempt + 1 < self.backoff.tries => {
-                    tracing::warn!(flow = self.name(), stream = stream.name, attempt, "{error}; trying again");
+                    tracing::warn!(
+                        flow = self.name(),
+                        stream = stream.name,
+                        attempt,
+                        "{error}; trying again"
+                    );
                     if let Some(permit) = &target.permit {
                         permit.check()?;
                     }
@@ -272,7 +346,10 @@ impl Flow {
         let claim = Claim {
             flow_uid: self.plan.flow.uid.clone(),
             owner: owner(),
-            run: Run { id: run.to_owned(), cause: "acquire".to_owned() },
+            run: Run {
+                id: run.to_owned(),
+                cause: "acquire".to_owned(),
+            },
             adopt: request.adopt.clone(),
             authority: self.destination.authority(),
             backoff: Backoff::default(),
@@ -282,15 +359,27 @@ impl Flow {
 }
 
 /// A first load is always a full one: only it tells what was there before.
-fn range(request: &Request, stream: &StreamSpec, offset: Option<&Offset>) -> Range {
-    let delta = |offset: &Offset| Range::Delta { after: offset.watermark.clone() };
-    match (&request.load, offset) {
-        (Some(Wanted::Backfill { from, to }), _) => Range::Backfill { from: from.clone(), to: to.clone() },
+fn range(request: &Request, stream: &StreamSpec, offset: Option<&Offset>) -> Result<Range> {
+    let overwrite = stream.write_mode == WriteMode::Overwrite;
+    let delta = |offset: &Offset| Range::Delta {
+        after: offset.watermark.clone(),
+    };
+    Ok(match (&request.load, offset) {
+        (Some(Wanted::Delta | Wanted::Backfill { .. }), _) if overwrite => {
+            return Err(Error::config(
+                "writeMode: overwrite replaces the whole table, so it has full loads only",
+            )
+            .advice("run it with `--full`, or choose writeMode upsert or append"));
+        }
+        (Some(Wanted::Backfill { from, to }), _) => Range::Backfill {
+            from: from.clone(),
+            to: to.clone(),
+        },
         (_, None) | (Some(Wanted::Full), _) => Range::Full,
         (Some(Wanted::Delta), Some(offset)) => delta(offset),
-        (None, Some(offset)) if !stream.cursor.is_empty() => delta(offset),
+        (None, Some(offset)) if !stream.cursor.is_empty() && !overwrite => delta(offset),
         (None, Some(_)) => Range::Full,
-    }
+    })
 }
 
 fn system(plan: &Plan, system: &SystemPlan, local: &Arc<LocalSecrets>) -> System {

@@ -47,7 +47,12 @@ pub struct Limits {
 ///
 /// # Errors
 /// The first error of any lane; the others are stopped.
-pub async fn run<W: Work>(load: Arc<dyn Load>, works: Vec<W>, limits: &Limits, progress: &Progress) -> Result<Vec<W>> {
+pub async fn run<W: Work>(
+    load: Arc<dyn Load>,
+    works: Vec<W>,
+    limits: &Limits,
+    progress: &Progress,
+) -> Result<Vec<W>> {
     let next = Arc::new(AtomicUsize::new(0));
     let mut tasks = Vec::new();
     for work in works {
@@ -103,9 +108,15 @@ async fn read(load: Arc<dyn Load>, next: Arc<AtomicUsize>, sender: Sender, progr
         if partition >= load.partitions() {
             return Ok(());
         }
-        let mut reader = load.read(partition).await.context(format!("partition {partition}"))?;
+        let mut reader = load
+            .read(partition)
+            .await
+            .context(format!("partition {partition}"))?;
         while let Some(payload) = reader.next().await? {
-            progress.read((payload.batch.num_rows() + payload.refused.len()) as u64, payload.bytes);
+            progress.read(
+                (payload.batch.num_rows() + payload.refused.len()) as u64,
+                payload.bytes,
+            );
             if !sender.send(partition, payload).await? {
                 return Ok(());
             }

@@ -6,22 +6,21 @@
 
 use std::{path::Path, sync::Arc, time::Instant};
 
-use arrow::datatypes::SchemaRef;
 use jiff::Timestamp;
 use millrace_crds::{flow::WriteMode, plan::Plan};
 
 use super::{
     counts::Counts,
-    dead_letter::DeadLetters,
+    dead_letter::{DeadLetters, Place},
     deliver::{self, Added, Keyed, Output, Plain},
     lane::{self, Limits},
     offset::{Digest, Offset, Sum},
     pipeline,
-    prepare::Pipeline,
+    prepare::{Pipeline, Preparer},
     progress::{Phase, Progress},
 };
 use crate::{
-    connector::{Authority, IndexColumns, Load, Op, Position, Range, Shard, Source, StageRequest, Staged},
+    connector::{Authority, IndexColumns, Load, Position, Range, Shard, Source, StageRequest, Staged},
     diff::{
         buckets::Buckets,
         candidates::{Candidates, Kept},
@@ -31,8 +30,10 @@ use crate::{
     },
     error::{Context, Error, Result},
     protocol::{self, Commit, Permit},
+    secrets::Secrets,
     state::{Run, Store},
     stream::StreamSpec,
+    types::odcs_fields,
 };
 
 /// What the loads of a Flow share.
@@ -53,6 +54,8 @@ pub struct Setting {
     pub scratch: Option<std::path::PathBuf>,
     /// Full loads may delete more than the Flow's limit.
     pub allow_deletes: bool,
+    /// The credentials of the destination, beside which refused rows go.
+    pub destination_secrets: Secrets,
     /// Nothing is staged or committed; the counts are what a run would do.
     pub dry_run: bool,
     /// The run's id.
@@ -84,21 +87,54 @@ pub async fn load(setting: &Setting, target: &mut Target<'_>, range: &Range) -> 
     target.progress.expect(load.estimate());
     let scratch = deliver::scratch(setting.scratch.as_deref())?;
     let offset = target.offset.clone().unwrap_or_else(first_offset);
-    let dead_letters = Arc::new(DeadLetters::new(setting, target, &offset)?);
-    let pipeline = Arc::new(pipeline::settle(setting, target.stream, load.schema(), &offset, dead_letters.clone())?);
-    let work = Attempt { setting, target, range, load, pipeline, scratch: scratch.path(), offset };
+    let dead_letters = Arc::new(dead_letters(setting, target));
+    let pipeline = Arc::new(pipeline::settle(
+        &setting.plan,
+        target.stream,
+        load.schema(),
+        &offset,
+        dead_letters,
+    )?);
+    let work = Attempt {
+        setting,
+        target,
+        range,
+        load,
+        pipeline,
+        scratch: scratch.path(),
+        offset,
+    };
     let mut counts = work.run().await?;
     counts.seconds = started.elapsed().as_secs_f64();
     if !counts.add_up() {
-        return Err(Error::bug(format!("the counts of stream {} do not add up: {counts:?}", target.stream.name)));
+        return Err(Error::bug(format!(
+            "the counts of stream {} do not add up: {counts:?}",
+            target.stream.name
+        )));
     }
     target.progress.enter(Phase::Done);
     Ok(counts)
 }
 
+fn dead_letters(setting: &Setting, target: &Target<'_>) -> DeadLetters {
+    let (generation, seq) = target.permit.as_ref().map_or((0, 0), |permit| permit.next(false));
+    let epoch = target.permit.as_ref().map_or(0, |permit| permit.epoch());
+    let stream = &target.stream.name;
+    let place = Place::of(
+        &setting.plan,
+        stream,
+        &setting.destination_secrets,
+        format!("{generation}-{epoch}-{seq}.ndjson"),
+    );
+    DeadLetters::new(place, stream, &setting.run)
+}
+
 /// A seed of its own for every shard.
 fn first_offset() -> Offset {
-    Offset { seed: uuid::Uuid::new_v4().as_u64_pair().0, ..Offset::default() }
+    Offset {
+        seed: uuid::Uuid::new_v4().as_u64_pair().0,
+        ..Offset::default()
+    }
 }
 
 struct Attempt<'a, 'b> {
@@ -125,8 +161,11 @@ impl Attempt<'_, '_> {
         let mode = self.target.stream.write_mode;
         let replace = mode == WriteMode::Overwrite && *self.range == Range::Full;
         let indexed = self.keeps_index();
-        let index = if indexed && !replace { self.target.shard.clone() } else { Arc::new(NoIndex) };
-        let index = Arc::new(Index::open(index.as_ref(), self.scratch).await?);
+        let index = match indexed && !replace {
+            true => Index::open(self.target.shard.as_ref(), self.scratch).await?,
+            false => Index::default(),
+        };
+        let index = Arc::new(index);
         let keyed = !self.pipeline.key.is_empty();
         let delivery = if keyed && (indexed || replace) || indexed && !index.is_empty() {
             self.compared(index, replace).await?
@@ -138,7 +177,8 @@ impl Attempt<'_, '_> {
 
     /// An index is kept where the destination commits it with the data, except where every load replaces all.
     fn keeps_index(&self) -> bool {
-        self.setting.authority == Authority::Destination && self.target.stream.write_mode != WriteMode::Overwrite
+        self.setting.authority == Authority::Destination
+            && self.target.stream.write_mode != WriteMode::Overwrite
     }
 
     fn lanes(&self) -> usize {
@@ -147,20 +187,44 @@ impl Attempt<'_, '_> {
 
     fn added(&self) -> Added {
         let options = &self.setting.plan.destination.system.options;
-        let on = |name: &str| options.get(name).and_then(serde_json::Value::as_bool).unwrap_or(true);
+        let on = |name: &str| {
+            options
+                .get(name)
+                .and_then(serde_json::Value::as_bool)
+                .unwrap_or(true)
+        };
         let log = self.target.stream.write_mode == WriteMode::Append && !self.pipeline.key.is_empty();
         let loaded_at = on(deliver::LOADED_AT_COLUMN).then(|| Timestamp::now().as_microsecond());
-        Added { op: log && on(deliver::OP_COLUMN), loaded_at }
+        Added {
+            op: log && on(deliver::OP_COLUMN),
+            loaded_at,
+        }
     }
 
     async fn output(&self, added: &Added, lane: usize, replace: bool, indexed: bool) -> Result<Output> {
         let Some(permit) = &self.target.permit else {
-            return Ok(Output::new(Box::new(deliver::Nowhere), added.clone(), added.schema(&self.pipeline.schema)));
+            return Ok(Output::new(
+                Box::new(deliver::Nowhere),
+                added.clone(),
+                added.schema(&self.pipeline.schema),
+            ));
         };
         let schema = added.schema(&self.pipeline.schema);
-        let index = indexed.then(|| IndexColumns { key: self.pipeline.delivered_key.clone(), identity: self.pipeline.rekeyed });
-        let request = StageRequest { schema: schema.clone(), replace, lane, index };
-        Ok(Output::new(self.target.shard.stage(permit, request).await?, added.clone(), schema))
+        let index = indexed.then(|| IndexColumns {
+            key: self.pipeline.delivered_key.clone(),
+            identity: self.pipeline.rekeyed,
+        });
+        let request = StageRequest {
+            schema: schema.clone(),
+            replace,
+            lane,
+            index,
+        };
+        Ok(Output::new(
+            self.target.shard.stage(permit, request).await?,
+            added.clone(),
+            schema,
+        ))
     }
 
     /// Rows go to the destination as they come.
@@ -175,10 +239,16 @@ impl Attempt<'_, '_> {
                 indexed,
                 sum: Sum::default(),
                 counts: Counts::default(),
-                row: 0,
+                preparer: Preparer::new(&self.pipeline)?,
             });
         }
-        let lanes = lane::run(self.load.clone(), lanes, &self.setting.limits, &self.target.progress).await?;
+        let lanes = lane::run(
+            self.load.clone(),
+            lanes,
+            &self.setting.limits,
+            &self.target.progress,
+        )
+        .await?;
         let mut delivery = Delivery::default();
         let mut sum = Sum::default();
         self.target.progress.enter(Phase::Writing);
@@ -195,33 +265,67 @@ impl Attempt<'_, '_> {
     async fn compared(&self, index: Arc<Index>, replace: bool) -> Result<Delivery> {
         let keyed = !self.pipeline.key.is_empty();
         let full = *self.range == Range::Full;
-        let scope = if full && keyed && !replace { Scope::Full } else { Scope::Delta };
+        let scope = if full && keyed && !replace {
+            Scope::Full
+        } else {
+            Scope::Delta
+        };
         let matching = full && !index.is_empty();
         let (mut counts, mut kept, mut decisions) = self.compare(&index, scope, matching).await?;
         if decisions.ambiguous {
-            tracing::debug!(stream = self.target.stream.name, "a key came more than once: comparing again, row by row");
+            tracing::debug!(
+                stream = self.target.stream.name,
+                "a key came more than once: comparing again, row by row"
+            );
             (counts, kept, decisions) = self.compare(&index, scope, false).await?;
         }
         let (plan, absent) = (&self.setting.plan, decisions.counts.absent);
-        deliver::guard(absent, index.live(), plan.max_delete_fraction, self.setting.allow_deletes)?;
+        deliver::guard(
+            absent,
+            index.live(),
+            plan.max_delete_fraction,
+            self.setting.allow_deletes,
+        )?;
         self.target.progress.enter(Phase::Writing);
         let staged = self.stage(&index, kept, &decisions, replace).await?;
         counts.decided(decisions.counts);
-        Ok(Delivery { counts, staged, dead: decisions.dead_by_segment(&index)?, digest: None })
+        Ok(Delivery {
+            counts,
+            staged,
+            dead: decisions.dead_by_segment(&index)?,
+            digest: None,
+        })
     }
 
-    async fn compare(&self, index: &Arc<Index>, scope: Scope, matching: bool) -> Result<(Counts, Vec<Kept>, Decisions)> {
+    async fn compare(
+        &self,
+        index: &Arc<Index>,
+        scope: Scope,
+        matching: bool,
+    ) -> Result<(Counts, Vec<Kept>, Decisions)> {
         let buckets = Arc::new(Buckets::new(self.scratch, "candidates"));
-        let lanes = (0..self.lanes()).map(|lane| Keyed {
-            pipeline: self.pipeline.clone(),
-            matcher: matching.then(|| Matcher::new(index.clone())),
-            candidates: Candidates::new(lane, self.scratch, &self.pipeline.schema, self.pipeline.rekeyed, buckets.clone()),
-            counts: Counts::default(),
-            row: 0,
-        });
-        let lanes = lane::run(self.load.clone(), lanes.collect(), &self.setting.limits, &self.target.progress).await?;
+        let (schema, rekeyed) = (&self.pipeline.schema, self.pipeline.rekeyed);
+        let mut lanes = Vec::new();
+        for lane in 0..self.lanes() {
+            lanes.push(Keyed {
+                pipeline: self.pipeline.clone(),
+                preparer: Preparer::new(&self.pipeline)?,
+                matcher: matching.then(|| Matcher::new(index.clone())),
+                candidates: Candidates::new(lane, self.scratch, schema, rekeyed, buckets.clone()),
+                counts: Counts::default(),
+            });
+        }
+        self.pipeline.dead_letters.clear().await;
+        let lanes = lane::run(
+            self.load.clone(),
+            lanes,
+            &self.setting.limits,
+            &self.target.progress,
+        )
+        .await?;
         self.target.progress.enter(Phase::Comparing);
-        let (mut counts, mut kept, mut seen) = (Counts::default(), Vec::new(), roaring::RoaringTreemap::new());
+        let (mut counts, mut kept, mut seen) =
+            (Counts::default(), Vec::new(), roaring::RoaringTreemap::new());
         for lane in lanes {
             counts.add(&lane.counts);
             kept.push(lane.candidates.finish()?);
@@ -233,11 +337,22 @@ impl Attempt<'_, '_> {
             seen |= found;
         }
         let (index, scratch) = (index.clone(), self.scratch.to_owned());
-        let decisions = tokio::task::spawn_blocking(move || decide(scope, &index, &seen, &buckets, &scratch)).await;
-        Ok((counts, kept, decisions.map_err(|error| Error::bug(format!("the comparison died: {error}")))??))
+        let decisions =
+            tokio::task::spawn_blocking(move || decide(scope, &index, &seen, &buckets, &scratch)).await;
+        Ok((
+            counts,
+            kept,
+            decisions.map_err(|error| Error::bug(format!("the comparison died: {error}")))??,
+        ))
     }
 
-    async fn stage(&self, index: &Index, kept: Vec<Kept>, decisions: &Decisions, replace: bool) -> Result<Vec<Staged>> {
+    async fn stage(
+        &self,
+        index: &Index,
+        kept: Vec<Kept>,
+        decisions: &Decisions,
+        replace: bool,
+    ) -> Result<Vec<Staged>> {
         let (added, indexed) = (self.added(), self.keeps_index());
         let mut staged = Vec::new();
         for (lane, kept) in kept.iter().enumerate().filter(|(_, kept)| kept.rows > 0) {
@@ -259,7 +374,9 @@ impl Attempt<'_, '_> {
         let nothing = delivery.counts.delivered() == 0 && delivery.dead.is_empty();
         self.pipeline.dead_letters.finish().await.context("dead letter")?;
         let watermark = self.watermark();
-        let moved = watermark != self.offset.watermark && delivery.counts.read > 0 && matches!(self.range, Range::Delta { .. });
+        let moved = watermark != self.offset.watermark
+            && delivery.counts.read > 0
+            && matches!(self.range, Range::Delta { .. });
         if same && !first {
             delivery.counts.unchanged = std::mem::take(&mut delivery.counts.inserted);
         }
@@ -273,7 +390,12 @@ impl Attempt<'_, '_> {
             return Ok(delivery.counts);
         }
         let now = Timestamp::now().to_string();
-        let mut offset = Offset { watermark, digest: delivery.digest, schema: self.pipeline.contract.fields(), ..self.offset };
+        let mut offset = Offset {
+            watermark,
+            digest: delivery.digest,
+            schema: odcs_fields(self.pipeline.contract.schema()),
+            ..self.offset
+        };
         let cause = match self.range {
             Range::Full => {
                 offset.full_load = Some(now);
@@ -299,12 +421,25 @@ impl Attempt<'_, '_> {
             dead: delivery.dead,
             replace,
         };
-        let run = Run { id: self.setting.run.clone(), cause: cause.to_owned() };
-        protocol::commit(permit, self.setting.store.as_ref(), self.target.shard.as_ref(), commit, &run).await?;
+        let run = Run {
+            id: self.setting.run.clone(),
+            cause: cause.to_owned(),
+        };
+        protocol::commit(
+            permit,
+            self.setting.store.as_ref(),
+            self.target.shard.as_ref(),
+            commit,
+            &run,
+        )
+        .await?;
         self.target.offset = Some(offset.clone());
         if let Some(watermark) = &offset.watermark {
             crate::failpoint::hit("ack.before")?;
-            self.setting.source.acknowledge(self.target.stream, watermark).await?;
+            self.setting
+                .source
+                .acknowledge(self.target.stream, watermark)
+                .await?;
             crate::failpoint::hit("ack.after")?;
         }
         Ok(delivery.counts)
@@ -318,6 +453,3 @@ impl Attempt<'_, '_> {
         }
     }
 }
-
-#[allow(unused)]
-fn unused(_: Op, _: SchemaRef) {}

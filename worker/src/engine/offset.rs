@@ -62,7 +62,8 @@ impl Offset {
     /// # Errors
     /// `bug` where it cannot be serialised.
     pub fn to_value(&self) -> Result<Value> {
-        serde_json::to_value(self).map_err(|error| Error::bug(format!("an offset cannot be serialised: {error}")))
+        serde_json::to_value(self)
+            .map_err(|error| Error::bug(format!("an offset cannot be serialised: {error}")))
     }
 }
 
@@ -89,6 +90,9 @@ impl Sum {
     /// The checksum.
     #[must_use]
     pub fn digest(self) -> Digest {
-        Digest { rows: self.rows, sum: format!("{:032x}", self.sum) }
+        Digest {
+            rows: self.rows,
+            sum: format!("{:032x}", self.sum),
+        }
     }
 }

@@ -13,15 +13,22 @@ use arrow::{
     row::{RowConverter, Rows as OrderedRows, SortField},
 };
 
-use super::{contract::Contract, counts::Counts, dead_letter::DeadLetters, transform::Transform};
+use super::{
+    contract::{Coercer, Contract, refuse_null_keys},
+    counts::Counts,
+    dead_letter::DeadLetters,
+    transform::Transform,
+};
 use crate::{
-    connector::{Op, Payload, Refused},
+    connector::{Op, Payload},
     diff::hash,
     error::{Error, Result},
 };
 
 /// All that rows go through between reader and writer; made once a load, shared by its lanes.
 pub struct Pipeline {
+    /// The columns that the reader yields.
+    pub reader: SchemaRef,
     /// The schema contract, settled.
     pub contract: Contract,
     /// The transforms, in order.
@@ -58,8 +65,6 @@ pub struct Prepared {
     pub filtered: Vec<Hidden>,
     /// Rows that were refused, where their key can be read.
     pub refused: Vec<Hidden>,
-    /// Rows of the payload, refused ones included.
-    pub read: u64,
 }
 
 /// What is known of a row that is not delivered.
@@ -83,97 +88,154 @@ pub struct Keys {
     pub cursors: Option<OrderedRows>,
 }
 
-impl Pipeline {
-    /// Takes one payload through. `row` is the number of its first row within the partition.
+/// One lane's way through a [`Pipeline`].
+pub struct Preparer {
+    pipeline: Arc<Pipeline>,
+    coercer: Coercer,
+    /// Rows of the partition at hand so far.
+    row: u64,
+}
+
+impl Preparer {
+    /// Starts before the first row.
     ///
     /// # Errors
-    /// What the contract stops on; what the dead letter's storage says.
-    pub async fn prepare(&self, payload: Payload, partition: usize, row: u64, counts: &mut Counts) -> Result<Prepared> {
-        let Payload { batch, ops, watermarks, metadata, refused: unread, .. } = payload;
-        let read = (batch.num_rows() + unread.len()) as u64;
-        counts.read += read;
-        counts.refused += unread.len() as u64;
-        self.dead_letters.add(unread).await?;
-
-        let place = |number: u32| {
-            let mut place = metadata.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect::<std::collections::BTreeMap<_, _>>();
-            place.insert("partition".to_owned(), partition.into());
-            place.insert("row".to_owned(), (row + u64::from(number)).into());
-            place
-        };
-        let deletes = |number: u32| ops.as_ref().is_some_and(|ops| ops[number as usize] == Op::Delete);
-        let checked = self.contract.apply(&batch, &self.key, deletes, place)?;
-        counts.refused += checked.refused.len() as u64;
-        let key = columns(&batch, &self.key)?;
-        let order = match watermarks {
-            Some(watermarks) => vec![watermarks],
-            None => columns(&batch, &self.cursor)?,
-        };
-        let refused_rows: Vec<u32> = checked.refused.iter().map(|(number, _)| *number).collect();
-        let refused: Vec<Refused> = checked.refused.into_iter().map(|(_, refused)| refused).collect();
-        self.dead_letters.add(refused).await?;
-
-        let mut filtered: Vec<u32> = Vec::new();
-        let mut broken: Vec<(u32, Refused)> = Vec::new();
-        let (mut batch, mut rows) = (checked.batch, checked.rows);
-        for transform in &self.transforms {
-            let output = transform.apply(&batch)?;
-            if let Some(failed) = output.failed.into_iter().next() {
-                return Err(Error::data(failed.reason));
-            }
-            if let Some(kept) = output.kept {
-                let all = rows.unwrap_or_else(|| (0..u32::try_from(batch.num_rows()).unwrap_or(u32::MAX)).collect());
-                let mut keep = vec![false; all.len()];
-                kept.iter().for_each(|row| keep[*row as usize] = true);
-                // A row that is gone has no values to filter by.
-                filtered.extend(all.iter().zip(&keep).filter(|(_, keep)| !**keep).map(|(row, _)| *row));
-                rows = Some(kept.iter().map(|row| all[*row as usize]).collect());
-            }
-            batch = output.batch;
-        }
-        broken.clear();
-        let take_all = |columns: &[ArrayRef]| match &rows {
-            Some(rows) => {
-                let rows = UInt32Array::from(rows.clone());
-                columns.iter().map(|column| Ok(take(column, &rows, None)?)).collect::<Result<Vec<_>>>()
-            }
-            None => Ok(columns.to_vec()),
-        };
-        Ok(Prepared {
-            places: match &rows {
-                Some(rows) => rows.iter().map(|number| row + u64::from(*number)).collect(),
-                None => (row..row + batch.num_rows() as u64).collect(),
-            },
-            ops: ops.map(|ops| match &rows {
-                Some(rows) => rows.iter().map(|row| ops[*row as usize]).collect(),
-                None => ops,
-            }),
-            filtered: self.hidden(&key, &order, &filtered, row)?,
-            refused: self.hidden(&key, &order, &refused_rows, row)?,
-            key: take_all(&key)?,
-            order: take_all(&order)?,
-            batch,
-            read,
+    /// As [`Contract::coercer`].
+    pub fn new(pipeline: &Arc<Pipeline>) -> Result<Self> {
+        Ok(Self {
+            coercer: pipeline.contract.coercer(&pipeline.reader)?,
+            pipeline: pipeline.clone(),
+            row: 0,
         })
     }
 
-    /// What is known of `rows`, whose key may hold nulls: those are left out.
-    fn hidden(&self, key: &[ArrayRef], order: &[ArrayRef], rows: &[u32], first: u64) -> Result<Vec<Hidden>> {
-        let rows: Vec<u32> = rows.iter().copied().filter(|row| key.iter().all(|column| column.is_valid(*row as usize))).collect();
+    /// The partition has ended: rows are counted from 0 again.
+    pub fn end(&mut self) {
+        self.row = 0;
+    }
+
+    /// Takes one payload through.
+    ///
+    /// # Errors
+    /// What the contract stops on; what the dead letter's storage says.
+    pub async fn prepare(&mut self, payload: Payload, counts: &mut Counts) -> Result<Prepared> {
+        let first = self.row;
+        let pipeline = &self.pipeline;
+        let read = (payload.batch.num_rows() + payload.refused.len()) as u64;
+        self.row += read;
+        counts.read += read;
+
+        let payload = refuse_null_keys(payload, &pipeline.key)?;
+        let coerced = self.coercer.coerce(payload)?;
+        let Payload {
+            batch,
+            ops,
+            watermarks,
+            metadata,
+            refused,
+            ..
+        } = coerced.payload;
+        let order = match watermarks {
+            Some(watermarks) => vec![watermarks],
+            None => columns(&batch, &pipeline.cursor)?,
+        };
+        let source = Rows {
+            key: columns(&batch, &pipeline.key)?,
+            order,
+            first,
+        };
+        let mut prepared = Prepared {
+            places: (first..first + batch.num_rows() as u64).collect(),
+            refused: pipeline.keys_of_refused(coerced.refused.as_ref(), first)?,
+            filtered: Vec::new(),
+            ops,
+            key: source.key.clone(),
+            order: source.order.clone(),
+            batch,
+        };
+        let mut letters = refused;
+        let mut rows: Vec<u32> = (0u32..).take(prepared.batch.num_rows()).collect();
+        for transform in &pipeline.transforms {
+            let output = transform.apply(&prepared.batch, &metadata)?;
+            let picked = |numbers: &[u32]| {
+                numbers
+                    .iter()
+                    .map(|number| rows[*number as usize])
+                    .collect::<Vec<u32>>()
+            };
+            prepared
+                .refused
+                .extend(source.hidden(&picked(&output.refused_rows))?);
+            prepared
+                .filtered
+                .extend(source.hidden(&picked(&output.filtered_rows))?);
+            letters.extend(output.refused);
+            if let Some(kept) = output.kept {
+                rows = picked(&kept);
+                prepared = prepared.take_but_batch(&kept)?;
+            }
+            prepared.batch = output.batch;
+        }
+        counts.refused += letters.len() as u64;
+        pipeline.dead_letters.add(letters).await?;
+        Ok(prepared)
+    }
+}
+
+/// The key and the order of rows as they were before any transform.
+struct Rows {
+    key: Vec<ArrayRef>,
+    order: Vec<ArrayRef>,
+    first: u64,
+}
+
+impl Rows {
+    /// What is known of some of the rows, whose key may hold nulls: those are left out.
+    fn hidden(&self, rows: &[u32]) -> Result<Vec<Hidden>> {
+        let rows: Vec<u32> = rows
+            .iter()
+            .copied()
+            .filter(|row| self.key.iter().all(|column| column.is_valid(*row as usize)))
+            .collect();
         if rows.is_empty() {
             return Ok(Vec::new());
         }
         let picked = UInt32Array::from(rows.clone());
-        let key = key.iter().map(|column| take(column, &picked, None)).collect::<Result<Vec<_>, _>>()?;
-        let order = order.iter().map(|column| take(column, &picked, None)).collect::<Result<Vec<_>, _>>()?;
-        let identities = if key.is_empty() { vec![0; rows.len()] } else { hash::identities(&key, rows.len())? };
-        let cursors = ordered(&order)?;
+        let pick = |columns: &[ArrayRef]| {
+            columns
+                .iter()
+                .map(|column| take(column, &picked, None))
+                .collect::<Result<Vec<_>, _>>()
+        };
+        let identities = match self.key.as_slice() {
+            [] => vec![0; rows.len()],
+            key => hash::identities(&pick(key)?, rows.len())?,
+        };
+        let cursors = ordered(&pick(&self.order)?)?;
         let hidden = rows.iter().enumerate().map(|(at, row)| Hidden {
             identity: identities[at],
-            cursor: cursors.as_ref().map_or_else(Box::default, |cursors| cursors.row(at).as_ref().into()),
-            place: first + u64::from(*row),
+            cursor: cursors
+                .as_ref()
+                .map_or_else(Box::default, |cursors| cursors.row(at).as_ref().into()),
+            place: self.first + u64::from(*row),
         });
         Ok(hidden.collect())
+    }
+}
+
+impl Pipeline {
+    fn keys_of_refused(&self, refused: Option<&RecordBatch>, first: u64) -> Result<Vec<Hidden>> {
+        match refused {
+            Some(batch) if !self.key.is_empty() => {
+                let rows = Rows {
+                    key: columns(batch, &self.key)?,
+                    order: columns(batch, &self.cursor)?,
+                    first,
+                };
+                rows.hidden(&(0u32..).take(batch.num_rows()).collect::<Vec<_>>())
+            }
+            _ => Ok(Vec::new()),
+        }
     }
 
     /// One hash a row, over all delivered columns.
@@ -181,7 +243,12 @@ impl Pipeline {
     /// # Errors
     /// `data` where a nested type cannot be hashed.
     pub fn hashes(&self, batch: &RecordBatch) -> Result<Vec<u128>> {
-        let columns = self.schema.fields().iter().map(|field| field.name().as_str()).zip(batch.columns());
+        let columns = self
+            .schema
+            .fields()
+            .iter()
+            .map(|field| field.name().as_str())
+            .zip(batch.columns());
         hash::rows(columns, batch.num_rows(), self.seed)
     }
 
@@ -192,14 +259,25 @@ impl Pipeline {
     pub fn keys(&self, prepared: &Prepared, hashes: &[u128]) -> Result<Keys> {
         let len = prepared.batch.num_rows();
         if self.key.is_empty() {
-            return Ok(Keys { identities: hashes.to_vec(), delivered: None, cursors: None });
+            return Ok(Keys {
+                identities: hashes.to_vec(),
+                delivered: None,
+                cursors: None,
+            });
         }
         let delivered = if self.rekeyed {
-            Some(hash::identities(&columns(&prepared.batch, &self.delivered_key)?, len)?)
+            Some(hash::identities(
+                &columns(&prepared.batch, &self.delivered_key)?,
+                len,
+            )?)
         } else {
             None
         };
-        Ok(Keys { identities: hash::identities(&prepared.key, len)?, delivered, cursors: ordered(&prepared.order)? })
+        Ok(Keys {
+            identities: hash::identities(&prepared.key, len)?,
+            delivered,
+            cursors: ordered(&prepared.order)?,
+        })
     }
 }
 
@@ -209,11 +287,25 @@ impl Prepared {
     /// # Errors
     /// `bug` where a row does not exist.
     pub fn take(self, rows: &[u32]) -> Result<Self> {
-        let picked = UInt32Array::from(rows.to_vec());
-        let pick = |columns: Vec<ArrayRef>| columns.iter().map(|column| take(column, &picked, None)).collect::<Result<Vec<_>, _>>();
+        let batch = take_record_batch(&self.batch, &UInt32Array::from(rows.to_vec()))?;
         Ok(Self {
-            batch: take_record_batch(&self.batch, &picked)?,
-            ops: self.ops.map(|ops| rows.iter().map(|row| ops[*row as usize]).collect()),
+            batch,
+            ..self.take_but_batch(rows)?
+        })
+    }
+
+    fn take_but_batch(self, rows: &[u32]) -> Result<Self> {
+        let picked = UInt32Array::from(rows.to_vec());
+        let pick = |columns: Vec<ArrayRef>| {
+            columns
+                .iter()
+                .map(|column| take(column, &picked, None))
+                .collect::<Result<Vec<_>, _>>()
+        };
+        Ok(Self {
+            ops: self
+                .ops
+                .map(|ops| rows.iter().map(|row| ops[*row as usize]).collect()),
             places: rows.iter().map(|row| self.places[*row as usize]).collect(),
             key: pick(self.key)?,
             order: pick(self.order)?,
@@ -230,8 +322,13 @@ pub fn columns(batch: &RecordBatch, names: &[String]) -> Result<Vec<ArrayRef>> {
     let column = |name: &String| {
         batch.column_by_name(name).cloned().ok_or_else(|| {
             let schema = batch.schema();
-            let known: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
-            Error::config(format!("there is no column `{name}`")).advice(format!("the columns are {}", known.join(", ")))
+            let known: Vec<&str> = schema
+                .fields()
+                .iter()
+                .map(|field| field.name().as_str())
+                .collect();
+            Error::config(format!("there is no column `{name}`"))
+                .advice(format!("the columns are {}", known.join(", ")))
         })
     };
     names.iter().map(column).collect()
@@ -241,6 +338,9 @@ fn ordered(columns: &[ArrayRef]) -> Result<Option<OrderedRows>> {
     if columns.is_empty() {
         return Ok(None);
     }
-    let fields = columns.iter().map(|column| SortField::new(column.data_type().clone())).collect();
+    let fields = columns
+        .iter()
+        .map(|column| SortField::new(column.data_type().clone()))
+        .collect();
     Ok(Some(RowConverter::new(fields)?.convert_columns(columns)?))
 }

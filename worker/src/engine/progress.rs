@@ -25,8 +25,14 @@ pub enum Phase {
     Done,
 }
 
-const PHASES: [Phase; 6] =
-    [Phase::Waiting, Phase::Reading, Phase::Comparing, Phase::Writing, Phase::Committing, Phase::Done];
+const PHASES: [Phase; 6] = [
+    Phase::Waiting,
+    Phase::Reading,
+    Phase::Comparing,
+    Phase::Writing,
+    Phase::Committing,
+    Phase::Done,
+];
 
 /// The counters of one stream; clones share them.
 #[derive(Clone, Debug, Default)]
@@ -57,12 +63,18 @@ impl Progress {
     /// Rows and bytes read so far.
     #[must_use]
     pub fn so_far(&self) -> (u64, u64) {
-        (self.0.rows.load(Ordering::Relaxed), self.0.bytes.load(Ordering::Relaxed))
+        (
+            self.0.rows.load(Ordering::Relaxed),
+            self.0.bytes.load(Ordering::Relaxed),
+        )
     }
     /// The phase.
     #[must_use]
     pub fn phase(&self) -> Phase {
-        PHASES.get(usize::from(self.0.phase.load(Ordering::Relaxed))).copied().unwrap_or(Phase::Done)
+        PHASES
+            .get(usize::from(self.0.phase.load(Ordering::Relaxed)))
+            .copied()
+            .unwrap_or(Phase::Done)
     }
     /// What is to come, where known.
     #[must_use]

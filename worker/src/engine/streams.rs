@@ -3,7 +3,10 @@
 //! In: rules, the Flow's choice, and what discovery found. Out: settled [`StreamSpec`]s, or an error that names the
 //! stream, and what exists instead.
 
-use millrace_crds::plan::{Plan, StreamRule, StreamSelect};
+use millrace_crds::{
+    flow::WriteMode,
+    plan::{Plan, StreamRule, StreamSelect},
+};
 use regex::Regex;
 
 use crate::{
@@ -18,7 +21,12 @@ use crate::{
 /// `config` where a name matches nothing, or a regular expression is none.
 pub async fn settle(plan: &Plan, source: &dyn Source, only: &[String]) -> Result<Vec<StreamSpec>> {
     let found = source.discover().await?;
-    let rules = plan.source.streams.iter().map(Rule::new).collect::<Result<Vec<_>>>()?;
+    let rules = plan
+        .source
+        .streams
+        .iter()
+        .map(Rule::new)
+        .collect::<Result<Vec<_>>>()?;
     for rule in &rules {
         if !found.iter().any(|info| rule.matches(&info.name)) {
             return Err(unknown(rule.words(), &found));
@@ -35,6 +43,18 @@ pub async fn settle(plan: &Plan, source: &dyn Source, only: &[String]) -> Result
         by_rule && by_flow && (only.is_empty() || only.contains(&info.name))
     });
     let streams: Vec<StreamSpec> = chosen.map(|info| spec(plan, &rules, info)).collect();
+    if let Some(stream) = streams
+        .iter()
+        .find(|stream| stream.write_mode == WriteMode::Upsert && stream.primary_key.is_empty())
+    {
+        return Err(Error::config(format!(
+            "writeMode: upsert needs a key, and stream {} has none",
+            stream.name
+        ))
+        .advice(
+            "name the stream in the Source's `streams` with its `primaryKey`, or choose append or overwrite",
+        ));
+    }
     match streams.first() {
         Some(_) => Ok(streams),
         None => Err(unknown("any of the Flow's streams", &found)),
@@ -47,10 +67,9 @@ impl<'a> Rule<'a> {
     fn new(rule: &'a StreamRule) -> Result<Self> {
         let regex = match &rule.select {
             StreamSelect::Name(_) => None,
-            StreamSelect::Match(text) => Some(
-                Regex::new(&format!("^(?:{text})$"))
-                    .map_err(|error| Error::config(format!("`match: {text}` is no regular expression: {error}")))?,
-            ),
+            StreamSelect::Match(text) => Some(Regex::new(&format!("^(?:{text})$")).map_err(|error| {
+                Error::config(format!("`match: {text}` is no regular expression: {error}"))
+            })?),
         };
         Ok(Self(rule, regex))
     }
@@ -71,9 +90,15 @@ impl<'a> Rule<'a> {
 
 /// An exact name counts more than a regular expression; among those, the first.
 fn spec(plan: &Plan, rules: &[Rule<'_>], info: &StreamInfo) -> StreamSpec {
-    let exact = rules.iter().find(|rule| rule.1.is_none() && rule.matches(&info.name));
-    let rule = exact.or_else(|| rules.iter().find(|rule| rule.matches(&info.name))).map(|rule| rule.0);
-    let key = rule.map(|rule| rule.primary_key.clone()).filter(|key| !key.is_empty());
+    let exact = rules
+        .iter()
+        .find(|rule| rule.1.is_none() && rule.matches(&info.name));
+    let rule = exact
+        .or_else(|| rules.iter().find(|rule| rule.matches(&info.name)))
+        .map(|rule| rule.0);
+    let key = rule
+        .map(|rule| rule.primary_key.clone())
+        .filter(|key| !key.is_empty());
     let key = key.unwrap_or_else(|| info.primary_key.clone());
     StreamSpec {
         name: info.name.clone(),
@@ -82,7 +107,9 @@ fn spec(plan: &Plan, rules: &[Rule<'_>], info: &StreamInfo) -> StreamSpec {
         cursor: rule.map(|rule| rule.cursor_field.clone()).unwrap_or_default(),
         declared: rule.and_then(|rule| rule.schema.clone()),
         discovered: Some(info.schema.clone()),
-        partitions: rule.and_then(|rule| rule.partitions).map(|partitions| partitions as usize),
+        partitions: rule
+            .and_then(|rule| rule.partitions)
+            .map(|partitions| partitions as usize),
         write_mode: plan.destination.write_mode,
     }
 }
@@ -90,7 +117,11 @@ fn spec(plan: &Plan, rules: &[Rule<'_>], info: &StreamInfo) -> StreamSpec {
 fn unknown(name: &str, found: &[StreamInfo]) -> Error {
     let mut names: Vec<&str> = found.iter().map(|info| info.name.as_str()).take(20).collect();
     names.sort_unstable();
-    let known = if names.is_empty() { "it has no streams at all".to_owned() } else { format!("it has {}", names.join(", ")) };
+    let known = if names.is_empty() {
+        "it has no streams at all".to_owned()
+    } else {
+        format!("it has {}", names.join(", "))
+    };
     Error::config(format!("the source has no stream `{name}`"))
         .reason("UnknownStream")
         .advice(format!("{known}; `millrace discover` lists them"))

@@ -130,10 +130,20 @@ impl FileTarget {
     pub fn new(system: System) -> Result<Self> {
         let config: FileTargetConfig = crate::connectors::config(&system)?;
         let text = config.format != FileFormat::Parquet;
-        if text && matches!(config.compression, Some(FileCompression::Snappy | FileCompression::Lz4)) {
-            return Err(Error::config("connection.compression: text files are written with gzip, zstd or none"));
+        if text
+            && matches!(
+                config.compression,
+                Some(FileCompression::Snappy | FileCompression::Lz4)
+            )
+        {
+            return Err(Error::config(
+                "connection.compression: text files are written with gzip, zstd or none",
+            ));
         }
-        Ok(Self { system, config: Arc::new(config) })
+        Ok(Self {
+            system,
+            config: Arc::new(config),
+        })
     }
 
     fn url(&self, stream: &str) -> Result<String> {
@@ -151,11 +161,23 @@ impl FileTarget {
             date: Zoned::now().date(),
         };
         if self.config.url.contains("{date") {
-            return Err(Error::config("connection.url: a table has one place, whatever the day")
-                .advice("leave {date} out; use partitionBy with a date column"));
+            return Err(
+                Error::config("connection.url: a table has one place, whatever the day")
+                    .advice("leave {date} out; use partitionBy with a date column"),
+            );
         }
-        let url = template.render(&values).map_err(|error| Error::config(format!("connection.url: {error}")))?;
-        Ok(if template.is_per_stream() { url } else { format!("{}/{}", url.trim_end_matches('/'), millrace_crds::template::safe(stream)) })
+        let url = template
+            .render(&values)
+            .map_err(|error| Error::config(format!("connection.url: {error}")))?;
+        Ok(if template.is_per_stream() {
+            url
+        } else {
+            format!(
+                "{}/{}",
+                url.trim_end_matches('/'),
+                millrace_crds::template::safe(stream)
+            )
+        })
     }
 
     async fn open(&self, stream: &str) -> Result<(Storage, Arc<dyn CasStore>)> {
@@ -176,8 +198,11 @@ impl FileTarget {
                 Arc::new(S3Cas::connect(&place, &self.system.secrets).await?)
             }
             _ => {
-                return Err(Error::config(format!("{} cannot be written: commits need conditional writes", storage.place()))
-                    .advice("write to a directory or to an S3 server"));
+                return Err(Error::config(format!(
+                    "{} cannot be written: commits need conditional writes",
+                    storage.place()
+                ))
+                .advice("write to a directory or to an S3 server"));
             }
         };
         Ok((storage, heads))
@@ -192,12 +217,20 @@ impl Destination for FileTarget {
 
     async fn shard(&self, id: &ShardId, stream: &StreamSpec) -> Result<Arc<dyn Shard>> {
         if stream.write_mode == WriteMode::Upsert && self.config.format != FileFormat::Parquet {
-            return Err(Error::config("writeMode: upsert rewrites files by row, which only `format: parquet` can do here")
-                .advice("choose parquet, or writeMode append or overwrite"));
+            return Err(Error::config(
+                "writeMode: upsert rewrites files by row, which only `format: parquet` can do here",
+            )
+            .advice("choose parquet, or writeMode append or overwrite"));
         }
         let (storage, heads) = self.open(&stream.name).await?;
         let upsert = stream.write_mode == WriteMode::Upsert;
-        Ok(Arc::new(FileShard::new(id.clone(), storage, heads, self.config.clone(), upsert)))
+        Ok(Arc::new(FileShard::new(
+            id.clone(),
+            storage,
+            heads,
+            self.config.clone(),
+            upsert,
+        )))
     }
 
     async fn check(&self) -> Result<()> {

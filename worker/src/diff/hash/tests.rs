@@ -15,7 +15,10 @@ fn the_hash_is_the_same_in_every_version() {
         ("id", Arc::new(Int64Array::from(vec![Some(1), None]))),
         ("name", Arc::new(StringArray::from(vec![Some("anna"), Some("")]))),
     ];
-    let printed: Vec<_> = hashes(&columns).iter().map(|hash| format!("{hash:032x}")).collect();
+    let printed: Vec<_> = hashes(&columns)
+        .iter()
+        .map(|hash| format!("{hash:032x}"))
+        .collect();
     assert_eq!(printed, EXPECTED);
 }
 
@@ -29,7 +32,11 @@ fn a_widened_or_reordered_column_changes_nothing_and_a_renamed_one_everything() 
     let text: ArrayRef = Arc::new(StringArray::from(vec!["a", "b"]));
     let base = hashes(&[("n", narrow), ("t", text.clone())]);
     assert_eq!(base, hashes(&[("t", text.clone()), ("n", wide.clone())]));
-    assert!(base.iter().zip(hashes(&[("m", wide), ("t", text)])).all(|(a, b)| *a != b));
+    assert!(
+        base.iter()
+            .zip(hashes(&[("m", wide), ("t", text)]))
+            .all(|(a, b)| *a != b)
+    );
 }
 
 #[test]
@@ -37,7 +44,10 @@ fn null_empty_and_zero_are_three_things() {
     let strings: ArrayRef = Arc::new(StringArray::from(vec![None, Some(""), Some("0")]));
     let numbers: ArrayRef = Arc::new(Int64Array::from(vec![None, Some(0), Some(1)]));
     for column in [strings, numbers] {
-        assert_eq!(hashes(&[("c", column)]).into_iter().collect::<HashSet<_>>().len(), 3);
+        assert_eq!(
+            hashes(&[("c", column)]).into_iter().collect::<HashSet<_>>().len(),
+            3
+        );
     }
 }
 
@@ -46,7 +56,12 @@ fn a_million_small_rows_do_not_collide_in_either_half() {
     let left: ArrayRef = Arc::new(Int64Array::from_iter_values(0..1_000_000));
     let right: ArrayRef = Arc::new(Int64Array::from_iter_values((0..1_000_000).map(|n| n % 7)));
     let all = hashes(&[("a", left), ("b", right)]);
-    let halves = |shift: u32| all.iter().map(|hash| hash >> shift & u128::from(u64::MAX)).collect::<HashSet<_>>().len();
+    let halves = |shift: u32| {
+        all.iter()
+            .map(|hash| hash >> shift & u128::from(u64::MAX))
+            .collect::<HashSet<_>>()
+            .len()
+    };
     assert_eq!((halves(0), halves(64)), (1_000_000, 1_000_000));
 }
 
