@@ -131,26 +131,30 @@ impl Flow {
     /// # Errors
     /// `config` where a connector cannot be made from its settings.
     pub async fn open(plan: Plan, local: &Arc<LocalSecrets>) -> Result<Self> {
-        let base = PathBuf::from(plan.source.system.base_dir.as_deref().unwrap_or("."));
         let source = connectors::source(system(&plan, &plan.source.system, local)).context("source")?;
-        let destination =
-            connectors::destination(system(&plan, &plan.destination.system, local)).context("destination")?;
-        let store = state::open(&plan.state, local, &base).await.context("state")?;
-        let scratch = std::env::var_os("MILLRACE_SCRATCH_DIR").map(PathBuf::from);
-        let backoff = Backoff {
-            tries: 4,
-            first: Duration::from_millis(500),
-            most: Duration::from_secs(20),
-        };
-        let destination_secrets = system(&plan, &plan.destination.system, local).secrets;
+        Self::with_source(plan, local, source).await
+    }
+
+    /// As [`Flow::open`], with a source that is there already.
+    ///
+    /// # Errors
+    /// `config` where a connector cannot be made from its settings.
+    pub async fn with_source(plan: Plan, local: &Arc<LocalSecrets>, source: Arc<dyn Source>) -> Result<Self> {
+        let base = PathBuf::from(plan.source.system.base_dir.as_deref().unwrap_or("."));
+        let end = system(&plan, &plan.destination.system, local);
+        let destination_secrets = end.secrets.clone();
         Ok(Self {
-            plan: Arc::new(plan),
             source,
-            destination,
-            store,
+            destination: connectors::destination(end).context("destination")?,
+            store: state::open(&plan.state, local, &base).await.context("state")?,
+            plan: Arc::new(plan),
             destination_secrets,
-            scratch,
-            backoff,
+            scratch: std::env::var_os("MILLRACE_SCRATCH_DIR").map(PathBuf::from),
+            backoff: Backoff {
+                tries: 4,
+                first: Duration::from_millis(500),
+                most: Duration::from_secs(20),
+            },
         })
     }
 
@@ -411,3 +415,6 @@ fn owner() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     format!("{}/{}", host.trim(), std::process::id())
 }
+
+#[cfg(test)]
+mod tests;

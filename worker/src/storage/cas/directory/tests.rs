@@ -119,7 +119,7 @@ async fn a_reader_never_sees_a_part_and_never_waits_for_the_lock() {
         };
         version = next;
     }
-    tokio::time::timeout(Duration::from_secs(60), reader)
+    tokio::time::timeout(Duration::from_mins(1), reader)
         .await
         .unwrap()
         .unwrap();
