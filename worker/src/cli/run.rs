@@ -4,7 +4,7 @@
 //! can be refused is refused before anything is read. Flows and Jobs over one state take turns: two owners of a stream
 //! would only fence each other.
 
-use std::{num::NonZero, path::PathBuf};
+use std::num::NonZero;
 
 use clap::Args;
 use futures::{StreamExt, stream};
@@ -14,7 +14,7 @@ use super::{
     closing::{self, Ended, INTERRUPTED, Output},
     display::Display,
     exit::Exit,
-    manifests::{self, Loaded, Manifests, full_name, is_named},
+    manifests::{self, Loaded, Manifests, is_named},
     out,
     place::StateArgs,
     signals, watch,
