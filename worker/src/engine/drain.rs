@@ -26,6 +26,12 @@ impl Drain {
         *self.0.borrow()
     }
 
+    /// For whoever listens by itself: true once the end is asked for.
+    #[must_use]
+    pub fn receiver(&self) -> watch::Receiver<bool> {
+        self.0.subscribe()
+    }
+
     /// Waits until the end is asked for.
     pub async fn wait(&self) {
         // The sender lives as long as this does, so that the wait cannot fail.

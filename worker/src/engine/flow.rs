@@ -229,34 +229,8 @@ impl Flow {
     pub async fn run(&self, request: &Request, observe: Observer<'_>) -> Result<Report> {
         self.require()?;
         let streams = self.streams(&request.streams).await?;
-        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let concurrency = self
-            .plan
-            .source
-            .concurrency
-            .map_or(cores, |concurrency| concurrency as usize)
-            .max(1);
-        let run = if request.run.is_empty() {
-            uuid::Uuid::new_v4().to_string()
-        } else {
-            request.run.clone()
-        };
-        let setting = Setting {
-            plan: self.plan.clone(),
-            source: self.source.clone(),
-            authority: self.destination.authority(),
-            store: self.store.clone(),
-            lanes: concurrency.div_ceil(streams.len().min(concurrency)),
-            limits: Limits {
-                buffer_rows: self.plan.source.buffer_length,
-                budget: Budget::from_container(),
-            },
-            scratch: self.scratch.clone(),
-            allow_deletes: request.allow_deletes,
-            destination_secrets: self.destination_secrets.clone(),
-            dry_run: request.dry_run,
-            run,
-        };
+        let setting = self.setting(request, streams.len());
+        let concurrency = self.concurrency();
         let reports = stream::iter(&streams).map(async |stream| match request.drain.asked() {
             true => Err(stream.name.clone()),
             false => Ok(self.stream(&setting, stream, request, observe).await),
@@ -269,6 +243,45 @@ impl Flow {
             streams: begun.into_iter().filter_map(Result::ok).collect(),
             left: left.into_iter().filter_map(Result::err).collect(),
         })
+    }
+
+    /// How often a load is tried again.
+    pub(super) fn backoff(&self) -> &Backoff {
+        &self.backoff
+    }
+
+    /// Readers at work at once.
+    pub(super) fn concurrency(&self) -> usize {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        self.plan
+            .source
+            .concurrency
+            .map_or(cores, |concurrency| concurrency as usize)
+            .max(1)
+    }
+
+    /// What the loads of one run share.
+    pub(super) fn setting(&self, request: &Request, streams: usize) -> Setting {
+        let concurrency = self.concurrency();
+        Setting {
+            plan: self.plan.clone(),
+            source: self.source.clone(),
+            authority: self.destination.authority(),
+            store: self.store.clone(),
+            lanes: concurrency.div_ceil(streams.clamp(1, concurrency)),
+            limits: Limits {
+                buffer_rows: self.plan.source.buffer_length,
+                budget: Budget::from_container(),
+            },
+            scratch: self.scratch.clone(),
+            allow_deletes: request.allow_deletes,
+            destination_secrets: self.destination_secrets.clone(),
+            dry_run: request.dry_run,
+            run: match request.run.as_str() {
+                "" => uuid::Uuid::new_v4().to_string(),
+                run => run.to_owned(),
+            },
+        }
     }
 
     async fn stream(
@@ -305,18 +318,8 @@ impl Flow {
         progress: &Progress,
         word: &mut &'static str,
     ) -> Result<Counts> {
-        let id = self.shard_id(&stream.name);
-        let shard = self.destination.shard(&id, stream).await?;
-        let mut permit = match request.dry_run {
-            true => None,
-            false => Some(self.acquire(&id, shard.as_ref(), request, &setting.run).await?),
-        };
-        let committed = match &permit {
-            Some(permit) => Some(permit.last().clone()),
-            None => shard.last_committed().await?,
-        };
-        let offset = committed.as_ref().map(Offset::of).transpose()?.flatten();
-        let range = range(request, stream, offset.as_ref())?;
+        let mut held = self.hold(setting, stream, request).await?;
+        let range = range(request, stream, held.offset.as_ref())?;
         *word = match range {
             Range::Full => "full",
             Range::Delta { .. } => "delta",
@@ -324,15 +327,7 @@ impl Flow {
         };
         let mut attempt = 0;
         loop {
-            let (shard, permit) = (shard.clone(), permit.as_mut());
-            let mut target = Target {
-                stream,
-                shard,
-                permit,
-                offset: offset.clone(),
-                progress: progress.clone(),
-            };
-            let result = load::load(setting, &mut target, &range).await;
+            let result = load::load(setting, &mut held.target(stream, progress), &range).await;
             match result {
                 Err(error) if error.kind == ErrorKind::Transient && attempt + 1 < self.backoff.tries => {
                     tracing::warn!(
@@ -341,23 +336,42 @@ impl Flow {
                         attempt,
                         "{error}; trying again"
                     );
-                    if let Some(permit) = &target.permit {
-                        permit.check()?;
-                    }
+                    held.check()?;
                     self.backoff.pause(attempt).await;
                     attempt += 1;
                 }
-                result => {
-                    if let Some(permit) = target.permit.take()
-                        && result.is_ok()
-                        && let Err(error) = target.shard.clean(permit).await
-                    {
-                        tracing::warn!(stream = stream.name, "cleaning up failed: {error}");
-                    }
-                    return result;
+                Err(error) => return Err(error),
+                Ok(counts) => {
+                    held.clean().await;
+                    return Ok(counts);
                 }
             }
         }
+    }
+
+    /// Takes a stream's shard over, or only looks at it where nothing is to be done.
+    pub(super) async fn hold(
+        &self,
+        setting: &Setting,
+        stream: &StreamSpec,
+        request: &Request,
+    ) -> Result<Held> {
+        let id = self.shard_id(&stream.name);
+        let shard = self.destination.shard(&id, stream).await?;
+        let permit = match request.dry_run {
+            true => None,
+            false => Some(self.acquire(&id, shard.as_ref(), request, &setting.run).await?),
+        };
+        let committed = match &permit {
+            Some(permit) => Some(permit.last().clone()),
+            None => shard.last_committed().await?,
+        };
+        let offset = committed.as_ref().map(Offset::of).transpose()?.flatten();
+        Ok(Held {
+            shard,
+            permit,
+            offset,
+        })
     }
 
     async fn acquire(&self, id: &ShardId, shard: &dyn Shard, request: &Request, run: &str) -> Result<Permit> {
@@ -373,6 +387,39 @@ impl Flow {
             backoff: Backoff::default(),
         };
         protocol::acquire(self.store.as_ref(), shard, id, claim).await
+    }
+}
+
+/// A shard that this worker holds.
+pub(super) struct Held {
+    pub(super) shard: Arc<dyn Shard>,
+    permit: Option<Permit>,
+    pub(super) offset: Option<Offset>,
+}
+
+impl Held {
+    pub(super) fn target<'a>(&'a mut self, stream: &'a StreamSpec, progress: &Progress) -> Target<'a> {
+        Target {
+            stream,
+            shard: self.shard.clone(),
+            permit: self.permit.as_mut(),
+            offset: &mut self.offset,
+            progress: progress.clone(),
+        }
+    }
+
+    /// Whether the permit still commits.
+    pub(super) fn check(&self) -> Result<()> {
+        self.permit.as_ref().map_or(Ok(()), Permit::check)
+    }
+
+    /// Removes what is no longer needed; that it failed is no failure of the load.
+    pub(super) async fn clean(&self) {
+        if let Some(permit) = &self.permit
+            && let Err(error) = self.shard.clean(permit).await
+        {
+            tracing::warn!(shard = %permit.shard(), "cleaning up failed: {error}");
+        }
     }
 }
 
