@@ -14,6 +14,7 @@ use millrace_crds::{
 use super::{
     channel::Budget,
     counts::Counts,
+    drain::Drain,
     lane::Limits,
     load::{self, Setting, Target},
     offset::Offset,
@@ -47,6 +48,8 @@ pub struct Request {
     pub adopt: Option<String>,
     /// The run's id; empty: a new one.
     pub run: String,
+    /// Once the end is asked for, no further stream begins.
+    pub drain: Drain,
 }
 
 /// A load that is asked for.
@@ -87,8 +90,10 @@ pub struct Report {
     pub flow: String,
     /// The guarantee that the Flow has.
     pub guarantee: DeliveryGuarantee,
-    /// Each stream, in the order of discovery.
+    /// Each stream that was begun, in the order of discovery.
     pub streams: Vec<StreamReport>,
+    /// The others: the end was asked for before their turn.
+    pub left: Vec<String>,
 }
 
 /// How one stream's part of a run ended.
@@ -182,7 +187,11 @@ impl Flow {
         }
     }
 
-    fn require(&self) -> Result<()> {
+    /// Whether the guarantee is the one that the Flow asks for.
+    ///
+    /// # Errors
+    /// `config` with the reason `GuaranteeNotSupported` where it is less.
+    pub fn require(&self) -> Result<()> {
         match self.plan.require {
             Some(least) if self.guarantee() < least => Err(Error::config(format!(
                 "{} requires {least:?}, and {} into {} gives {:?}",
@@ -227,12 +236,17 @@ impl Flow {
         let streams = self.streams(&request.streams).await?;
         let setting = self.setting(request, streams.len());
         let concurrency = self.concurrency();
-        let reports = stream::iter(&streams).map(|stream| self.stream(&setting, stream, request, observe));
-        let streams = reports.buffered(concurrency).collect().await;
+        let reports = stream::iter(&streams).map(async |stream| match request.drain.asked() {
+            true => Err(stream.name.clone()),
+            false => Ok(self.stream(&setting, stream, request, observe).await),
+        });
+        let ended: Vec<Result<_, String>> = reports.buffered(concurrency).collect().await;
+        let (begun, left): (Vec<_>, Vec<_>) = ended.into_iter().partition(Result::is_ok);
         Ok(Report {
             flow: self.name(),
             guarantee: self.guarantee(),
-            streams,
+            streams: begun.into_iter().filter_map(Result::ok).collect(),
+            left: left.into_iter().filter_map(Result::err).collect(),
         })
     }
 
