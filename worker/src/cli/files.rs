@@ -2,7 +2,12 @@
 
 use clap::Args;
 
-use super::{exit::Exit, manifests::{self, Manifests}, out, place::StateArgs};
+use super::{
+    exit::Exit,
+    manifests::{self, Manifests},
+    out,
+    place::StateArgs,
+};
 use crate::{
     engine::{flow::Flow, streams},
     error::{Error, Result},
@@ -54,7 +59,12 @@ pub(super) async fn names(flow: &Flow, wanted: &[String]) -> Result<Vec<String>>
         }
     }
     if known.is_empty() {
-        known = flow.streams(&[]).await?.into_iter().map(|stream| stream.name).collect();
+        known = flow
+            .streams(&[])
+            .await?
+            .into_iter()
+            .map(|stream| stream.name)
+            .collect();
     }
     match wanted.iter().find(|name| !known.contains(name)) {
         Some(name) => Err(Error::config(format!("{} has no stream `{name}`", flow.name()))

@@ -69,7 +69,12 @@ pub async fn settle(plan: &Plan, source: &dyn Source, only: &[String]) -> Result
 /// # Errors
 /// `config` where a regular expression is none.
 pub fn takes(plan: &Plan, name: &str) -> Result<bool> {
-    let rules = plan.source.streams.iter().map(Rule::new).collect::<Result<Vec<_>>>()?;
+    let rules = plan
+        .source
+        .streams
+        .iter()
+        .map(Rule::new)
+        .collect::<Result<Vec<_>>>()?;
     let by_rule = rules.is_empty() || rules.iter().any(|rule| rule.matches(name));
     let by_flow = plan.streams.is_empty() || plan.streams.iter().any(|stream| stream == name);
     Ok(!name.is_empty() && by_rule && by_flow)
@@ -80,7 +85,12 @@ pub fn takes(plan: &Plan, name: &str) -> Result<bool> {
 /// # Errors
 /// `config` where a regular expression is none.
 pub fn offline(plan: &Plan, name: &str) -> Result<StreamSpec> {
-    let rules = plan.source.streams.iter().map(Rule::new).collect::<Result<Vec<_>>>()?;
+    let rules = plan
+        .source
+        .streams
+        .iter()
+        .map(Rule::new)
+        .collect::<Result<Vec<_>>>()?;
     let info = StreamInfo {
         name: name.to_owned(),
         schema: Arc::new(Schema::empty()),
