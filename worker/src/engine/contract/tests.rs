@@ -58,7 +58,7 @@ pub(super) fn named(columns: &[(&str, DataType)]) -> Vec<(String, DataType)> {
         .collect()
 }
 
-pub(super) fn array(values: impl arrow::array::Array + 'static) -> ArrayRef {
+pub(super) fn array(values: impl Array + 'static) -> ArrayRef {
     Arc::new(values)
 }
 
