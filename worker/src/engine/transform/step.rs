@@ -132,11 +132,10 @@ impl Step {
             .zip(self.schema.fields())
         {
             let column = evaluate(expr, &input, &format!("column `{}`", output.name))?;
-            columns.push(match column.data_type() == field.data_type() {
-                true => column,
-                false => {
-                    cast(&column, field.data_type()).map_err(|error| Failure::Other(Error::bug(error)))?
-                }
+            columns.push(if column.data_type() == field.data_type() {
+                column
+            } else {
+                cast(&column, field.data_type()).map_err(|error| Failure::Other(Error::bug(error)))?
             });
         }
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
