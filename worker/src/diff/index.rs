@@ -48,7 +48,10 @@ impl Index {
         let mut index = Self::default();
         for segment in &segments {
             let path = shard.segment(segment, scratch).await?;
-            index.add(segment, path).context(format!("index segment {}", segment.id)).map_err(damaged)?;
+            index
+                .add(segment, path)
+                .context(format!("index segment {}", segment.id))
+                .map_err(damaged)?;
         }
         Ok(index)
     }

@@ -26,12 +26,12 @@ use millrace_crds::{
     suggest,
 };
 
+pub(crate) use self::{fit::plain_field, refuse::null_keys};
 use self::{
     layout::{Extra, Part, Rules, extras},
     refuse::{counts, keep, without},
     settle::{Column, Known},
 };
-pub(crate) use self::{fit::plain_field, refuse::null_keys};
 use super::rows::Misfit;
 use crate::{
     connector::Payload,
@@ -252,14 +252,27 @@ impl Coercer {
         };
         if misfits.is_empty() {
             let payload = Payload { batch, ..payload };
-            return Ok(Coerced { payload, rows: None, discarded, refused: None, refused_rows: Vec::new() });
+            return Ok(Coerced {
+                payload,
+                rows: None,
+                discarded,
+                refused: None,
+                refused_rows: Vec::new(),
+            });
         }
         let keep = keep(batch.num_rows(), &misfits);
         let refused = filter_record_batch(&batch, &not(&keep)?)?;
-        let (rows, refused_rows): (Vec<u32>, Vec<u32>) =
-            (0u32..).take(keep.len()).partition(|row| keep.value(*row as usize));
+        let (rows, refused_rows): (Vec<u32>, Vec<u32>) = (0u32..)
+            .take(keep.len())
+            .partition(|row| keep.value(*row as usize));
         let payload = without(payload, &batch, &keep, misfits)?;
-        Ok(Coerced { payload, rows: Some(rows), discarded, refused: Some(refused), refused_rows })
+        Ok(Coerced {
+            payload,
+            rows: Some(rows),
+            discarded,
+            refused: Some(refused),
+            refused_rows,
+        })
     }
 }
 

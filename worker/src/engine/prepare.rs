@@ -147,7 +147,11 @@ impl Preparer {
             numbers: coerced.rows.unwrap_or_else(all),
         };
         let mut prepared = Prepared {
-            places: source.numbers.iter().map(|number| first + u64::from(*number)).collect(),
+            places: source
+                .numbers
+                .iter()
+                .map(|number| first + u64::from(*number))
+                .collect(),
             refused: pipeline.keys_of_refused(coerced.refused.as_ref(), first, coerced.refused_rows)?,
             filtered: Vec::new(),
             ops,
@@ -171,10 +175,16 @@ impl Preparer {
             prepared
                 .filtered
                 .extend(source.hidden(&picked(&output.filtered_rows))?);
-            letters.extend(output.refused.into_iter().zip(&output.refused_rows).map(|(letter, row)| Refused {
-                place: place(&metadata, source.numbers[rows[*row as usize] as usize] as usize),
-                ..letter
-            }));
+            letters.extend(
+                output
+                    .refused
+                    .into_iter()
+                    .zip(&output.refused_rows)
+                    .map(|(letter, row)| Refused {
+                        place: place(&metadata, source.numbers[rows[*row as usize] as usize] as usize),
+                        ..letter
+                    }),
+            );
             if let Some(kept) = output.kept {
                 rows = picked(&kept);
                 prepared = prepared.take_but_batch(&kept)?;

@@ -487,3 +487,45 @@ async fn s3_files_are_read_in_parts() {
     let (rows, _) = delta(&source, &spec("a"), load.watermark()).await;
     assert_eq!(rows, [""; 0]);
 }
+
+/// Times the reading of one file, on as many threads as it has parts: `MILLRACE_TIME_FILE` names it.
+#[test]
+#[ignore = "needs a large file and an optimised build"]
+fn reading_is_timed() {
+    let Ok(path) = std::env::var("MILLRACE_TIME_FILE") else {
+        return;
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let source = FileSource::open(&system(json!({ "url": path }), None), &["t"]).unwrap();
+    let begin = std::time::Instant::now();
+    let mut stream = spec("t");
+    if let Ok(declared) = std::env::var("MILLRACE_TIME_SCHEMA") {
+        stream.declared = Some(serde_json::from_str(&declared).unwrap());
+    }
+    let load = runtime.block_on(source.load(&stream, &Range::Full)).unwrap();
+    println!("{:?} to the first row; {:?}", begin.elapsed(), types(&*load));
+    let handle = runtime.handle();
+    let rows: usize = std::thread::scope(|scope| {
+        let part = |partition: usize| {
+            let load = load.clone();
+            scope.spawn(move || {
+                let mut reader = handle.block_on(load.read(partition)).unwrap();
+                let (mut rows, mut batches, mut bytes) = (0, 0, 0);
+                while let Some(payload) = handle.block_on(reader.next()).unwrap() {
+                    assert_eq!(payload.refused, []);
+                    rows += payload.batch.num_rows();
+                    batches += 1;
+                    bytes += payload.bytes;
+                }
+                println!("part {partition}: {rows} rows in {batches} batches of {bytes} bytes");
+                rows
+            })
+        };
+        let threads: Vec<_> = (0..load.partitions()).map(part).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+    });
+    println!("{rows} rows in {:?}", begin.elapsed());
+}

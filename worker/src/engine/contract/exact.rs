@@ -172,11 +172,15 @@ fn float_text(array: &ArrayRef) -> Result<StringArray> {
     let mut push = |text: Option<String>| out.append_option(text);
     if *array.data_type() == DataType::Float32 {
         let numbers = array.as_primitive::<Float32Type>();
-        numbers.iter().for_each(|value| push(value.map(|value| value.to_string())));
+        numbers
+            .iter()
+            .for_each(|value| push(value.map(|value| value.to_string())));
     } else {
         let wide = cast(array, &DataType::Float64)?;
         let numbers = wide.as_primitive::<Float64Type>();
-        numbers.iter().for_each(|value| push(value.map(|value| value.to_string())));
+        numbers
+            .iter()
+            .for_each(|value| push(value.map(|value| value.to_string())));
     }
     Ok(out.finish())
 }

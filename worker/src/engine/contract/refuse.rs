@@ -36,13 +36,25 @@ pub(super) fn without(
         let stays = ops.into_iter().zip(keep.values()).filter(|(_, stays)| *stays);
         stays.map(|(op, _)| op).collect()
     });
-    let watermarks = payload.watermarks.map(|watermarks| filter(&watermarks, keep)).transpose()?;
-    Ok(Payload { batch: filter_record_batch(batch, keep)?, ops, watermarks, refused, ..payload })
+    let watermarks = payload
+        .watermarks
+        .map(|watermarks| filter(&watermarks, keep))
+        .transpose()?;
+    Ok(Payload {
+        batch: filter_record_batch(batch, keep)?,
+        ops,
+        watermarks,
+        refused,
+        ..payload
+    })
 }
 
 /// Whether a misfit outside of the key counts: of a delete only the key does.
 pub(super) fn counts(payload: &Payload, row: usize) -> bool {
-    payload.ops.as_ref().is_none_or(|ops| ops.get(row) != Some(&Op::Delete))
+    payload
+        .ops
+        .as_ref()
+        .is_none_or(|ops| ops.get(row) != Some(&Op::Delete))
 }
 
 /// The rows of a batch whose key is null, or partly null, with kind `null-key`.
@@ -52,10 +64,14 @@ pub(super) fn counts(payload: &Payload, row: usize) -> bool {
 pub fn null_keys(batch: &RecordBatch, key: &[String]) -> Result<Vec<Misfit>> {
     let mut misfits = Vec::new();
     for name in key {
-        let column = batch
-            .column_by_name(name)
-            .ok_or_else(|| Error::bug(format!("key column `{name}` is not among the columns of the batch")))?;
-        let Some(nulls) = column.logical_nulls().filter(|nulls| nulls.null_count() > 0) else { continue };
+        let column = batch.column_by_name(name).ok_or_else(|| {
+            Error::bug(format!(
+                "key column `{name}` is not among the columns of the batch"
+            ))
+        })?;
+        let Some(nulls) = column.logical_nulls().filter(|nulls| nulls.null_count() > 0) else {
+            continue;
+        };
         let null = (0..nulls.len()).filter(|row| nulls.is_null(*row));
         misfits.extend(null.map(|row| Misfit {
             row,

@@ -91,8 +91,18 @@ fn null_and_partly_null_keys_are_refused() {
     payload.watermarks = Some(array(Int64Array::from(vec![10, 11, 12, 13])));
     payload.metadata = BTreeMap::from([("line", json!(2))]);
     let reader = payload.batch.schema();
-    let contract = Contract::settle(&stream(Value::Null, &["a", "b"]), &reader, None, SchemaContract::default());
-    let coerced = contract.unwrap().coercer(&reader).unwrap().coerce(payload).unwrap();
+    let contract = Contract::settle(
+        &stream(Value::Null, &["a", "b"]),
+        &reader,
+        None,
+        SchemaContract::default(),
+    );
+    let coerced = contract
+        .unwrap()
+        .coercer(&reader)
+        .unwrap()
+        .coerce(payload)
+        .unwrap();
     assert_eq!(coerced.rows, Some(vec![0, 3]));
     assert_eq!(coerced.refused_rows, [1, 2]);
     assert_eq!(coerced.refused.unwrap().num_rows(), 2);

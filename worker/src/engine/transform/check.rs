@@ -145,7 +145,11 @@ fn refuse_first(refusals: &[(bool, &str, &str)]) -> Result<()> {
 /// Makes sure that the rows come from `input`, and tells what they are called.
 fn from_input(select: &mut Select) -> Result<String> {
     let [from] = select.from.as_mut_slice() else {
-        return Err(if select.from.is_empty() { Error::config("the transform does not say `from input`").advice(FORM) } else { refused("a second table", "join at the source (a view) or after the load") });
+        return Err(if select.from.is_empty() {
+            Error::config("the transform does not say `from input`").advice(FORM)
+        } else {
+            refused("a second table", "join at the source (a view) or after the load")
+        });
     };
     if !from.joins.is_empty() {
         return Err(refused("a join", "join at the source (a view) or after the load"));
