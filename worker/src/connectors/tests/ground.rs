@@ -51,6 +51,7 @@ pub(crate) fn system(type_: &str, connection: Map<String, Value>) -> System {
             uid: "uid".to_owned(),
             labels: BTreeMap::new(),
         },
+        streams: Vec::new(),
     }
 }
 
