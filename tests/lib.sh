@@ -1,5 +1,7 @@
 # Shared by tests/run, tests/ground and tests/bench/run: what the tests need, and how it comes about.
 # To be sourced by bash under `set -euo pipefail`.
+# shellcheck shell=bash
+shopt -s inherit_errexit
 
 TESTS=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 ROOT=$(dirname "$TESTS")
@@ -28,7 +30,6 @@ need_programs() {
   command -v flock >/dev/null || missing+=(util-linux)
   command -v python3 >/dev/null || missing+=(python3)
   python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
-  command -v go >/dev/null || [ -x "$(versitygw)" ] || missing+=(golang-go)
   [ -n "$(postgres_bin)" ] || missing+=(postgresql)
   [ ${#missing[@]} = 0 ] || packages_for "${missing[@]}"
   [ -n "$(postgres_bin)" ] || die "PostgreSQL 15 or later is needed"
@@ -49,14 +50,27 @@ versitygw() { echo "$MILLRACE_CACHE/bin/versitygw-$VERSITYGW"; }
 # Builds the S3 server, once; the lock keeps two runs from doing it at the same time.
 build_versitygw() {
   [ ! -x "$(versitygw)" ] || return 0
+  local go
+  go=$(go_toolchain)
   say "building the S3 server, versitygw $VERSITYGW (about a minute)"
   mkdir -p "$MILLRACE_CACHE/bin"
   (
     flock 9
     cd "$TESTS/tools"
-    CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o "$(versitygw).new" github.com/versity/versitygw/cmd/versitygw
+    CGO_ENABLED=0 "$go" build -trimpath -ldflags '-s -w' -o "$(versitygw).new" github.com/versity/versitygw/cmd/versitygw
     mv "$(versitygw).new" "$(versitygw)"
   ) 9>"$MILLRACE_CACHE/bin/lock" >&2
+}
+
+# From 1.21 on, Go itself fetches the version that tests/tools asks for.
+go_toolchain() {
+  local minor
+  minor=$(go env GOVERSION 2>/dev/null | sed -n 's/^go1\.\([0-9]*\).*/\1/p' || true)
+  if [ "${minor:-0}" -ge 21 ]; then
+    command -v go
+  else
+    echo "$(dirname "$(python_with "$TESTS/tools/requirements.txt")")/go"
+  fi
 }
 
 # python_with REQUIREMENTS: prints the interpreter of an environment that holds exactly these packages.
@@ -93,3 +107,19 @@ PY
 }
 
 secret() { python3 -c 'import secrets; print(secrets.token_hex(20))'; }
+
+# Starts a ground for this process and sets MILLRACE_TEST_*; it ends with the process, however that ends.
+stand_on_ground() {
+  ground_variables=
+  unset MILLRACE_TEST_GROUND
+  trap leave_ground EXIT
+  trap 'exit 130' INT
+  trap 'exit 143' TERM
+  ground_variables=$("$TESTS/ground" up $$)
+  eval "$ground_variables"
+}
+
+leave_ground() {
+  eval "$ground_variables"
+  [ -z "${MILLRACE_TEST_GROUND:-}" ] || "$TESTS/ground" down
+}

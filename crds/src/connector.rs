@@ -3,6 +3,7 @@
 //! Where no object has a name, the built-in recipe of that name applies; an object overrides it.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
@@ -41,7 +42,14 @@ use crate::common::{Empty, Engine, Settings, settings, settings_by_name};
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[x_kube(cel, validation = (
-    "!has(self.defaultEngine) || !has(self.engines) || self.engines.exists(e, e == self.defaultEngine)",
+    "!has(self.defaultEngine) || !has(self.engines) \
+         || (self.defaultEngine == 'native' && has(self.engines.native)) \
+         || (self.defaultEngine == 'python' && has(self.engines.python)) \
+         || (self.defaultEngine == 'library' && has(self.engines.library)) \
+         || (self.defaultEngine == 'airbyte' && has(self.engines.airbyte)) \
+         || (self.defaultEngine == 'singer' && has(self.engines.singer)) \
+         || (self.defaultEngine == 'meltano' && has(self.engines.meltano)) \
+         || (self.defaultEngine == 'adbc' && has(self.engines.adbc))",
     "defaultEngine must be one of the keys of engines"
 ))]
 #[serde(rename_all = "camelCase")]
@@ -337,4 +345,13 @@ pub struct ConnectorUses {
     pub sources: u32,
     /// The number of Flows that write through it.
     pub flows: u32,
+}
+
+/// The recipes that come with Millrace.
+#[must_use]
+pub fn builtin() -> &'static [Connector] {
+    // A test proves that the file parses; a broken one would leave every built-in name unknown.
+    static RECIPES: LazyLock<Vec<Connector>> =
+        LazyLock::new(|| serde_saphyr::from_multiple(include_str!("../recipes.yaml")).unwrap_or_default());
+    &RECIPES
 }

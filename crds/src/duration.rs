@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Hours, minutes, seconds and milliseconds, largest first. The digits are bounded so that the sum
 /// stays within what the API server's own durations can hold.
-const PATTERN: &str = r"^([0-9]{1,6}h)?([0-9]{1,8}m)?([0-9]{1,9}s)?([0-9]{1,12}ms)?$";
+pub(crate) const PATTERN: &str = r"^([0-9]{1,6}h)?([0-9]{1,8}m)?([0-9]{1,9}s)?([0-9]{1,12}ms)?$";
 
 /// Units and their milliseconds, largest first; `ms` before `m` and `s` would be ambiguous only in
 /// text, so the parser reads the letters whole.

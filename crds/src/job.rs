@@ -48,7 +48,7 @@ use crate::flow::FlowSpec;
 #[x_kube(
     cel,
     validation = ("has(self.flow) != has(self.flowTemplate)", "say what to run by exactly one of flow and flowTemplate"),
-    validation = ("has(self.backfill) == (self.load == 'Backfill')", "backfill and load: Backfill go together"),
+    validation = ("self.load != 'Backfill' || has(self.backfill)", "load: Backfill needs backfill with from and to"),
     validation = Rule::new("self.load == oldSelf.load").message("load cannot change: a Job is one run; create another").field_path(".load"),
     validation = Rule::new(
         "has(self.flow) == has(oldSelf.flow) && (!has(self.flow) || self.flow.name == oldSelf.flow.name)"

@@ -13,6 +13,10 @@
     unreachable_pub,
     reason = "the schema derive makes a private copy of each public struct"
 )]
+#![allow(
+    clippy::duplicated_attributes,
+    reason = "printer columns are lists in which a type occurs often"
+)]
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
@@ -20,17 +24,31 @@ use kube::CustomResourceExt;
 pub mod common;
 pub mod connector;
 pub mod duration;
+mod explain;
 pub mod flow;
 pub mod job;
+pub mod manifest;
 pub mod plan;
+pub mod problem;
+pub mod resolve;
+pub mod resources;
 pub mod schema;
 pub mod source;
+mod strict;
+mod suggest;
+pub mod template;
+pub mod triggers;
 
-pub use connector::Connector;
+pub use connector::{Connector, builtin};
 pub use duration::Duration;
 pub use flow::Flow;
 pub use job::Job;
+pub use plan::{JobPlan, Plan};
+pub use problem::Problem;
+pub use resolve::{Resolution, Resolver, Setting, resolve};
+pub use resources::Resources;
 pub use source::Source;
+pub use strict::json_schema;
 
 /// The API group of all kinds.
 pub const GROUP: &str = "millrace.dev";

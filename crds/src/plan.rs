@@ -13,7 +13,9 @@ use crate::duration::Duration;
 use crate::flow::{
     ConcurrencyPolicy, DeletionPolicy, DeliveryGuarantee, Mode, ScheduleLoad, SchemaContract, WriteMode,
 };
+use crate::job::Load;
 use crate::schema::Field;
+use crate::source::RecipeOrigin;
 
 /// One Flow, resolved: where it reads, where it writes, and how.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -63,6 +65,8 @@ pub struct FlowRef {
 pub struct SystemPlan {
     /// The Connector's name.
     pub connector: String,
+    /// Where the recipe of that name came from.
+    pub recipe: RecipeOrigin,
     /// The Connector's type: the name of the built-in system, or any word.
     #[serde(rename = "type")]
     pub type_: String,
@@ -250,4 +254,36 @@ pub struct S3Plan {
     pub region: Option<String>,
     /// `accessKeyId`, `secretAccessKey`, `sessionToken`; none: the environment's own.
     pub credentials: Vec<Credential>,
+}
+
+/// One bounded run of a Flow, resolved.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct JobPlan {
+    /// The Job's name; the `generateName` where it has none yet.
+    pub name: String,
+    /// The Flow that it runs.
+    pub plan: Plan,
+    /// What it loads.
+    pub load: Load,
+    /// The streams that it loads, by exact name; empty: all of the Flow.
+    pub streams: Vec<String>,
+    /// The range of the cursor, for a backfill.
+    pub backfill: Option<BackfillPlan>,
+    /// Pods that share the load.
+    pub parallelism: u32,
+    /// How often it is tried again after a failure that may pass.
+    pub retries: u32,
+    /// The time after which it is stopped.
+    pub deadline: Option<Duration>,
+}
+
+/// A half-open range of the cursor; the watermark stays as it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BackfillPlan {
+    /// The first value.
+    pub from: String,
+    /// The first value that is left out.
+    pub to: String,
 }

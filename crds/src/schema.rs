@@ -12,6 +12,9 @@ use serde_json::{Map, Value};
 /// deeper is kept as it is and checked by the resolver.
 const LEVELS: usize = 3;
 
+/// What a `schemaRef` to a `ConfigMap` begins with.
+pub(crate) const CONFIG_MAP: &str = "configmap:";
+
 /// One column, or one part of an object or array.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -70,6 +73,58 @@ pub enum LogicalType {
     Array,
     /// True or false.
     Boolean,
+}
+
+/// A whole contract document; what it says beyond its schema is for others.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+pub struct Contract {
+    /// Its tables.
+    #[serde(default)]
+    pub schema: Vec<ContractObject>,
+}
+
+/// One table of a contract.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ContractObject {
+    /// The table's name in the contract.
+    pub name: String,
+    /// The table's name in the system.
+    #[serde(default)]
+    pub physical_name: Option<String>,
+    /// Its columns.
+    #[serde(default)]
+    pub properties: Vec<Field>,
+}
+
+impl Contract {
+    /// Reads a contract from YAML or JSON.
+    ///
+    /// # Errors
+    ///
+    /// When the text is not a contract; the message says why.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        serde_saphyr::from_str(text).map_err(|error| {
+            let text = error.without_snippet().render();
+            text.lines().next().unwrap_or_default().to_owned()
+        })
+    }
+
+    /// The path of a `schemaRef` that names a file; `None` where it names a `ConfigMap`.
+    pub(crate) fn path(schema_ref: &str) -> Option<&str> {
+        let path = schema_ref.split_once('#').map_or(schema_ref, |(path, _)| path);
+        (!path.starts_with(CONFIG_MAP)).then_some(path)
+    }
+
+    /// The table of a name, by its name in the contract or in the system.
+    #[must_use]
+    pub fn object(&self, name: &str) -> Option<&ContractObject> {
+        let physical = |object: &&ContractObject| object.physical_name.as_deref() == Some(name);
+        self.schema
+            .iter()
+            .find(|object| object.name == name)
+            .or_else(|| self.schema.iter().find(physical))
+    }
 }
 
 #[expect(

@@ -1,4 +1,7 @@
-"""The fixtures of the black-box tests. `tests/run` gives them their ground; `eval "$(tests/ground up)"` does by hand."""
+"""The fixtures of the black-box tests.
+
+`tests/run` gives them their ground; by hand, `eval "$(tests/ground up)"` does.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 import harness
+import pytest
 from harness import S3, Lake, Millrace, Postgres, Row, Spec
 
 

@@ -44,7 +44,7 @@ class Result:
 
     def stream(self, name: str) -> Row:
         """The counts of one stream in the closing report of `run --output json`."""
-        found = [s for flow in self.json["flows"] for s in flow["streams"] if s["name"] == name]
+        found: list[Row] = [s for flow in self.json["flows"] for s in flow["streams"] if s["name"] == name]
         assert len(found) == 1, f"the report has {len(found)} streams named {name}: {self.stdout}"
         return found[0]
 
@@ -136,7 +136,7 @@ class Postgres:
         return self.connection.execute(sql.encode(), values or None).fetchall()
 
     def connect(self, **options: Any) -> psycopg.Connection[tuple[Any, ...]]:
-        """One more session; the caller closes it."""
+        """One more connection; the caller closes it."""
         return psycopg.connect(self.url, **options)
 
 
@@ -182,13 +182,15 @@ class S3:
 
     def keys(self, prefix: str = "") -> list[str]:
         """The objects below a prefix, as full keys."""
-        selector = pafs.FileSelector(f"{self.bucket}/{prefix}".rstrip("/"), recursive=True, allow_not_found=True)
+        selector = pafs.FileSelector(
+            f"{self.bucket}/{prefix}".rstrip("/"), recursive=True, allow_not_found=True
+        )
         found = [info.path for info in self.files.get_file_info(selector) if info.is_file]
         return sorted(path.removeprefix(f"{self.bucket}/") for path in found)
 
     def get(self, key: str) -> bytes:
         with self.files.open_input_stream(f"{self.bucket}/{key}", compression=None) as stream:
-            return stream.read()
+            return bytes(stream.read())
 
     def put(self, key: str, content: bytes) -> None:
         with self.files.open_output_stream(f"{self.bucket}/{key}", compression=None) as stream:
@@ -219,7 +221,11 @@ def write_manifest(
     """
     metadata = {"annotations": dict(annotations)} if annotations else {}
     spec = {"source": {"name": name}, "destination": _with_connector(destination), **flow}
-    every = [*documents, resource("Source", name, _with_connector(source)), resource("Flow", name, spec, **metadata)]
+    every = [
+        *documents,
+        resource("Source", name, _with_connector(source)),
+        resource("Flow", name, spec, **metadata),
+    ]
     path = directory / f"{name}.yaml"
     path.write_text(yaml.safe_dump_all(every, sort_keys=False, allow_unicode=True))
     return path
@@ -278,7 +284,8 @@ class Lake:
         """The same as dictionaries, by default without the added columns."""
         table = self.table(manifest, flow, *options)
         kept = [name for name in table.column_names if added or not name.startswith(ADDED)]
-        return table.select(kept).to_pylist()
+        rows: list[Row] = table.select(kept).to_pylist()
+        return rows
 
     def _read(self, path: str) -> pa.Table:
         if path.startswith("s3://"):

@@ -35,7 +35,9 @@ RUST = ("crds", "worker", "operator", "sdk", "tests")
 def rows() -> list[tuple[str, str]]:
     """The first and the last cell of each row of each table."""
     lines = (ROOT / "tests" / "faults.md").read_text().splitlines()
-    cells = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines if line.startswith("| ")]
+    cells = [
+        [cell.strip() for cell in line.strip("|").split(" | ")] for line in lines if line.startswith("| ")
+    ]
     return [(row[0].strip(), row[-1].strip()) for row in cells if row[-1].strip() != "test"]
 
 
@@ -59,7 +61,9 @@ def test_the_fault_table_names_tests_that_exist() -> None:
 
 def rust_tests() -> set[str]:
     """The functions under a test attribute (`#[test]`, `#[tokio::test(...)]`, ...), other attributes between."""
-    pattern = re.compile(r"#\[(?:\w+::)*test\b[^\n]*\n(?:\s*(?:#\[[^\n]*|//[^\n]*)\n)*\s*(?:async\s+)?fn\s+(\w+)")
+    pattern = re.compile(
+        r"#\[(?:\w+::)*test\b[^\n]*\n(?:\s*(?:#\[[^\n]*|//[^\n]*)\n)*\s*(?:async\s+)?fn\s+(\w+)"
+    )
     files = [path for folder in RUST for path in (ROOT / folder).rglob("*.rs")]
     return {name for path in files for name in pattern.findall(path.read_text())}
 

@@ -9,7 +9,9 @@ from harness import S3, Postgres, columns, csv_source, parquet_files
 
 
 def test_postgres_keeps_what_it_committed(postgres: Postgres) -> None:
-    settings = {name: postgres.rows(f"show {name}")[0][0] for name in ("fsync", "wal_level", "password_encryption")}
+    settings = {
+        name: postgres.rows(f"show {name}")[0][0] for name in ("fsync", "wal_level", "password_encryption")
+    }
     assert settings == {"fsync": "on", "wal_level": "logical", "password_encryption": "scram-sha-256"}
 
 
