@@ -138,22 +138,20 @@ async fn clock_bound(
         return Ok(None);
     }
     let (text, past): (String, bool) = (row.get(1), row.get(2));
-    let unchanged = || from.cloned().unwrap_or_else(|| start(cursor));
-    if !past || prepared(link, table).await? {
-        return Ok(Some(Bound {
-            upper: Upper::Nothing,
-            next: unchanged(),
-            unsettled: false,
-        }));
-    }
-    // A day goes on for hours: its rows are read as they come, and once more until it has ended.
-    let upper = match cursor.clock {
-        Clock::Day if cursor.keyed => Upper::Open,
-        _ => Upper::Below(text.clone()),
+    let advances = past && !prepared(link, table).await?;
+    let next = if advances {
+        Watermark {
+            before: Some(text.clone()),
+            ..start(cursor)
+        }
+    } else {
+        from.cloned().unwrap_or_else(|| start(cursor))
     };
-    let next = Watermark {
-        before: Some(text),
-        ..start(cursor)
+    let upper = match cursor.clock {
+        // A day goes on for hours: its rows are read as they come, and once more until it has ended.
+        Clock::Day if cursor.keyed => Upper::Open,
+        _ if advances => Upper::Below(text),
+        _ => Upper::Nothing,
     };
     Ok(Some(Bound {
         upper,

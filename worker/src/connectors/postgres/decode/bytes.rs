@@ -62,14 +62,16 @@ impl Bytes {
 
     /// The column, and the rows whose bytes are no UTF-8 (a database in `SQL_ASCII` can hold such).
     pub(super) fn finish_text(&mut self) -> Result<(ArrayRef, Vec<(usize, Unfit)>)> {
-        let (mut values, offsets, nulls) = self.take();
-        let mut bad = Vec::new();
-        if std::str::from_utf8(&values).is_err() {
-            bad = blank_invalid(&mut values, &offsets);
-        }
+        let (values, offsets, nulls) = self.take();
+        let values = Buffer::from(values);
         let offsets = OffsetBuffer::new(ScalarBuffer::from(offsets));
-        let array = StringArray::try_new(offsets, Buffer::from(values), nulls)
-            .map_err(|error| Error::bug(error.to_string()))?;
+        // Verifies all of it at once; which values are to blame is looked up only where one is.
+        if let Ok(array) = StringArray::try_new(offsets.clone(), values.clone(), nulls.clone()) {
+            return Ok((Arc::new(array), Vec::new()));
+        }
+        let mut values = values.to_vec();
+        let bad = blank_invalid(&mut values, &offsets);
+        let array = StringArray::try_new(offsets, values.into(), nulls).map_err(Error::bug)?;
         Ok((Arc::new(array), bad))
     }
 

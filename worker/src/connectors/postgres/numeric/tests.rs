@@ -55,7 +55,7 @@ fn samples() -> Vec<i128> {
         seed ^= seed << 13;
         seed ^= seed >> 7;
         seed ^= seed << 17;
-        values.push((i128::from(seed) * i128::from(seed)) >> (seed % 120));
+        values.push(i128::try_from((u128::from(seed) * u128::from(seed)) >> (1 + seed % 120)).unwrap());
     }
     values.retain(|value| *value <= most);
     let negative: Vec<i128> = values.iter().map(|value| -value).collect();

@@ -158,6 +158,7 @@ impl Ground {
         System {
             plan: SystemPlan {
                 connector: "postgres".into(),
+                recipe: millrace_crds::source::RecipeOrigin::BuiltIn,
                 type_: "postgres".into(),
                 engine: "native".into(),
                 engine_config: Map::new(),

@@ -123,7 +123,8 @@ async fn a_counter_that_commits_late_is_found_by_its_transaction() {
     ground.sql("INSERT INTO c (v) VALUES ('early')").await;
     assert_eq!(ids(&*source, &spec, &mut after).await, ["4"]);
     assert!(after.as_ref().unwrap().get("late").is_some());
-    assert_eq!(ids(&*source, &spec, &mut after).await, Vec::<String>::new());
+    // Read again, to be known by its key, for as long as the older transaction is open.
+    assert_eq!(ids(&*source, &spec, &mut after).await, ["4"]);
     slow.batch_execute("COMMIT").await.unwrap();
     assert!(ids(&*source, &spec, &mut after).await.contains(&"3".to_owned()));
     assert!(after.as_ref().unwrap().get("late").is_none());
@@ -202,7 +203,7 @@ async fn clocks_that_are_set_back_lose_nothing() {
         (
             "2024-04-06 15:10:00+00",
             "Australia/Lord_Howe",
-            "2024-04-07 01:30:00",
+            "2024-04-07 01:40:00",
         ),
         (
             "2024-04-06 14:10:00+00",
