@@ -35,7 +35,7 @@ pub mod resources;
 pub mod schema;
 pub mod source;
 mod strict;
-mod suggest;
+pub mod suggest;
 pub mod template;
 pub mod triggers;
 

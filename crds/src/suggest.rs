@@ -1,7 +1,8 @@
 //! Words for advice: the nearest known name, and lists that read well.
 
 /// The known name that is nearest to `word`, if one is near enough to be a slip of the pen.
-pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+#[must_use]
+pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let folded = word.to_lowercase();
     known
         .into_iter()
@@ -12,7 +13,8 @@ pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) 
 }
 
 /// `did you mean NAME?` where one is near, else `LEAD a, b and c`; nothing where none are known.
-pub(crate) fn advice<'a>(word: &str, known: impl IntoIterator<Item = &'a str>, lead: &str) -> String {
+#[must_use]
+pub fn advice<'a>(word: &str, known: impl IntoIterator<Item = &'a str>, lead: &str) -> String {
     let known: Vec<&str> = known.into_iter().collect();
     match nearest(word, known.iter().copied()) {
         Some(name) => format!("did you mean {name}?"),
@@ -22,7 +24,8 @@ pub(crate) fn advice<'a>(word: &str, known: impl IntoIterator<Item = &'a str>, l
 }
 
 /// `a`, `a or b`, `a, b or c`; long lists are cut.
-pub(crate) fn list(words: &[&str], last: &str) -> String {
+#[must_use]
+pub fn list(words: &[&str], last: &str) -> String {
     const MOST: usize = 24;
     match words {
         [] => String::new(),

@@ -69,7 +69,12 @@ impl fmt::Display for Error {
 impl Error {
     /// An error of a kind.
     pub fn new(kind: ErrorKind, message: impl fmt::Display) -> Self {
-        Self { kind, reason: "", message: message.to_string(), advice: None }
+        Self {
+            kind,
+            reason: "",
+            message: message.to_string(),
+            advice: None,
+        }
     }
     /// A person must change something.
     pub fn config(message: impl fmt::Display) -> Self {
@@ -89,11 +94,17 @@ impl Error {
     }
     /// State and destination disagree; `reason` is the fixed word.
     pub fn state(reason: &'static str, message: impl fmt::Display) -> Self {
-        Self { reason, ..Self::new(ErrorKind::State, message) }
+        Self {
+            reason,
+            ..Self::new(ErrorKind::State, message)
+        }
     }
     /// A newer worker owns the shard.
     pub fn fenced(message: impl fmt::Display) -> Self {
-        Self { reason: "Fenced", ..Self::new(ErrorKind::Fenced, message) }
+        Self {
+            reason: "Fenced",
+            ..Self::new(ErrorKind::Fenced, message)
+        }
     }
     /// Adds the fixed word for programs.
     #[must_use]
@@ -144,12 +155,14 @@ impl From<std::io::Error> for Error {
     fn from(error: std::io::Error) -> Self {
         use std::io::ErrorKind as Io;
         match error.kind() {
-            Io::NotFound | Io::PermissionDenied | Io::IsADirectory | Io::NotADirectory | Io::ReadOnlyFilesystem => {
-                Self::config(error)
-            }
-            Io::StorageFull | Io::QuotaExceeded => {
-                Self::transient(error).reason("DiskFull").advice("free space; the next run goes on from the last commit")
-            }
+            Io::NotFound
+            | Io::PermissionDenied
+            | Io::IsADirectory
+            | Io::NotADirectory
+            | Io::ReadOnlyFilesystem => Self::config(error),
+            Io::StorageFull | Io::QuotaExceeded => Self::transient(error)
+                .reason("DiskFull")
+                .advice("free space; the next run goes on from the last commit"),
             Io::InvalidData | Io::UnexpectedEof => Self::data(error),
             _ => Self::transient(error),
         }

@@ -6,6 +6,12 @@
 
 mod acquire;
 mod commit;
+mod deliver;
+#[cfg(test)]
+mod explorer;
+mod recover;
+#[cfg(test)]
+mod tests;
 
 use std::{collections::BTreeMap, fmt};
 
@@ -13,8 +19,15 @@ use roaring::RoaringBitmap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub use self::{acquire::acquire, commit::commit};
-use crate::connector::Staged;
+pub use self::{
+    acquire::{Claim, acquire},
+    commit::{commit, note},
+};
+use crate::{
+    backoff::Backoff,
+    connector::{Authority, Staged},
+    error::{Error, Result},
+};
 
 /// Ownership number of a shard; only ever raised.
 pub type Epoch = u64;
@@ -55,7 +68,13 @@ impl Committed {
     /// The state of a shard that was fenced and never written.
     #[must_use]
     pub fn nothing(epoch: Epoch, nonce: &str) -> Self {
-        Self { epoch, generation: 0, seq: 0, offset: Value::Null, nonce: nonce.to_owned() }
+        Self {
+            epoch,
+            generation: 0,
+            seq: 0,
+            offset: Value::Null,
+            nonce: nonce.to_owned(),
+        }
     }
     /// Order along the history.
     #[must_use]
@@ -93,7 +112,7 @@ pub enum Outcome {
     /// No answer: it may or may not have been applied. Read back before anything else.
     Unknown(String),
     /// Not applied.
-    Failed(crate::error::Error),
+    Failed(Error),
 }
 
 /// The right to commit to one shard. Only fence-and-recover can make one.
@@ -102,8 +121,12 @@ pub struct Permit {
     shard: ShardId,
     epoch: Epoch,
     last: Committed,
+    authority: Authority,
     version: crate::state::Version,
     record: crate::state::Record,
+    backoff: Backoff,
+    /// Why it commits no more: a newer owner, a person's change, or an answer that never came.
+    spent: Option<Error>,
 }
 
 impl Permit {
@@ -117,10 +140,27 @@ impl Permit {
     pub fn epoch(&self) -> Epoch {
         self.epoch
     }
-    /// What was committed last, by anyone.
+    /// What was committed last, by anyone; its offset is the one to go on from, a person's change included.
     #[must_use]
     pub fn last(&self) -> &Committed {
         &self.last
+    }
+    /// What the engine keeps outside a commit, as [`note`] or the last commit left it.
+    #[must_use]
+    pub fn ledger(&self) -> &Value {
+        &self.record.ledger
+    }
+    /// Whether it still commits.
+    ///
+    /// # Errors
+    /// Why it does not: `Fenced`, `StateEdited`, or an answer that never came. Only a new [`acquire`] helps.
+    pub fn check(&self) -> Result<()> {
+        self.spent.clone().map_or(Ok(()), Err)
+    }
+    /// Ends it, for the reason that is handed back.
+    fn spend(&mut self, why: Error) -> Error {
+        self.spent = Some(why.clone());
+        why
     }
     /// Generation and number of the next commit.
     #[must_use]

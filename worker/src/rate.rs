@@ -21,7 +21,10 @@ impl RateLimiter {
     #[must_use]
     pub fn new(limit: Option<RateLimit>) -> Self {
         Self(limit.map(|limit| {
-            let bucket = Bucket { tokens: f64::from(limit.burst.max(1)), filled: Instant::now() };
+            let bucket = Bucket {
+                tokens: f64::from(limit.burst.max(1)),
+                filled: Instant::now(),
+            };
             Arc::new((limit, Mutex::new(bucket)))
         }))
     }

@@ -23,7 +23,9 @@ pub struct Secrets {
 
 impl std::fmt::Debug for Secrets {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list().entries(self.places.iter().map(|place| &place.name)).finish()
+        f.debug_list()
+            .entries(self.places.iter().map(|place| &place.name))
+            .finish()
     }
 }
 
@@ -31,7 +33,11 @@ impl Secrets {
     /// The credentials in `places`; relative files are meant from `base`.
     #[must_use]
     pub fn new(places: Vec<Credential>, local: Arc<LocalSecrets>, base: PathBuf) -> Self {
-        Self { places: places.into(), local, base }
+        Self {
+            places: places.into(),
+            local,
+            base,
+        }
     }
 
     /// The value of a credential; `None` where the plan names none of that name.
@@ -42,19 +48,25 @@ impl Secrets {
         let Some(credential) = self.places.iter().find(|credential| credential.name == name) else {
             return Ok(None);
         };
-        let missing = |what: String| {
-            Error::config(format!("credential `{name}`: {what}")).reason("SecretKeyMissing")
-        };
+        let missing =
+            |what: String| Error::config(format!("credential `{name}`: {what}")).reason("SecretKeyMissing");
         let value = match &credential.from {
             CredentialPlace::Secret { name: secret, key } => self
                 .local
                 .get(&(secret.clone(), key.clone()))
                 .cloned()
-                .ok_or_else(|| missing(format!("no Secret `{secret}` with key `{key}` is in these manifests"))
-                    .advice("add the Secret, or take the value from `env: NAME` or `file: PATH`"))?,
-            CredentialPlace::Env(variable) => std::env::var(variable)
-                .map(SecretString::from)
-                .map_err(|_| missing(format!("environment variable {variable} is not set")).advice("export it before the run"))?,
+                .ok_or_else(|| {
+                    missing(format!(
+                        "no Secret `{secret}` with key `{key}` is in these manifests"
+                    ))
+                    .advice("add the Secret, or take the value from `env: NAME` or `file: PATH`")
+                })?,
+            CredentialPlace::Env(variable) => {
+                std::env::var(variable).map(SecretString::from).map_err(|_| {
+                    missing(format!("environment variable {variable} is not set"))
+                        .advice("export it before the run")
+                })?
+            }
             CredentialPlace::File(path) => std::fs::read_to_string(self.base.join(path))
                 .map(|text| SecretString::from(text.trim_end_matches(['\n', '\r']).to_owned()))
                 .map_err(|error| missing(format!("cannot read {path}: {error}")))?,

@@ -2,23 +2,8 @@
 
 use async_trait::async_trait;
 
-use super::record::Record;
+use super::{Cas, Version, record::Record};
 use crate::{error::Result, protocol::ShardId};
-
-/// What a later compare-and-swap must find unchanged (an ETag, a counter). Never compared by content.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Version(pub String);
-
-/// How a write ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Cas {
-    /// Applied; the next swap must name this version.
-    Done(Version),
-    /// Refused: something else is there (or, for a swap, nothing is).
-    Conflict,
-    /// No answer. The only legal next step: load, and compare the nonce.
-    Unknown(String),
-}
 
 /// A state store. Reads are linearizable; the history is inside the record.
 #[async_trait]
@@ -31,6 +16,14 @@ pub trait Store: Send + Sync {
     async fn swap(&self, shard: &ShardId, record: &Record, version: &Version) -> Result<Cas>;
     /// Every shard of one state, or of all states: for people, never for decisions.
     async fn list(&self, state: Option<&str>) -> Result<Vec<ShardId>>;
+    /// What is left of a record, damaged or not, for the person who repairs it: the version, and the record where it
+    /// can be read at all.
+    async fn salvage(&self, shard: &ShardId) -> Result<Option<(Option<Record>, Version)>> {
+        Ok(self
+            .load(shard)
+            .await?
+            .map(|(record, version)| (Some(record), version)))
+    }
     /// Where a person finds it.
     fn place(&self) -> String;
     /// Tries that conditional writes are honoured; `config` where they are not.

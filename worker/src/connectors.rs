@@ -1,0 +1,130 @@
+//! Every built-in connector. To add one: write its file, add its line.
+//!
+//! In: the plan of a system. Out: its source or destination. The command line, the recipes, the schemas of the
+//! configurations, the table in the README and the behaviour tests all follow from [`CONNECTORS`].
+
+pub mod file;
+pub mod generator;
+pub mod memory;
+pub mod null;
+pub mod stdout;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::de::DeserializeOwned;
+
+use crate::{
+    connector::{Destination, Source, System},
+    error::{Error, Result},
+};
+
+/// All of them, by name.
+pub static CONNECTORS: &[Connector] = &[
+    file::CONNECTOR,
+    generator::CONNECTOR,
+    memory::CONNECTOR,
+    null::CONNECTOR,
+    stdout::CONNECTOR,
+];
+
+/// One built-in connector.
+pub struct Connector {
+    /// Its name, which is the `type` of its recipe.
+    pub name: &'static str,
+    /// One sentence.
+    pub summary: &'static str,
+    /// The reading side.
+    pub source: Option<Side<dyn Source>>,
+    /// The writing side.
+    pub destination: Option<Side<dyn Destination>>,
+    /// The credentials that it knows, each with the environment variable where a local run finds it.
+    pub credentials: &'static [(&'static str, Option<&'static str>)],
+    /// A `connection:` to start from, as YAML.
+    pub example: &'static str,
+}
+
+/// One side of a connector.
+pub struct Side<T: ?Sized> {
+    /// Makes it from its settings; sends nothing yet.
+    pub open: fn(System) -> Result<Arc<T>>,
+    /// The schema of its `connection`.
+    pub config: fn(&mut SchemaGenerator) -> Schema,
+}
+
+impl<T: ?Sized> Side<T> {
+    /// A side with settings of type `C`.
+    pub const fn new<C: JsonSchema>(open: fn(System) -> Result<Arc<T>>) -> Self {
+        Self {
+            open,
+            config: C::json_schema,
+        }
+    }
+}
+
+/// The settings of a system.
+///
+/// # Errors
+/// `config`, naming the field.
+pub fn config<C: DeserializeOwned>(system: &System) -> Result<C> {
+    let connection = serde_json::Value::Object(system.plan.connection.clone());
+    serde_json::from_value(connection).map_err(|error| {
+        Error::config(format!("connection: {error}")).advice(format!(
+            "`millrace connectors {}` shows what it takes",
+            system.plan.type_
+        ))
+    })
+}
+
+/// The connector of this name.
+///
+/// # Errors
+/// `config`, listing those that there are.
+pub fn find(name: &str) -> Result<&'static Connector> {
+    CONNECTORS
+        .iter()
+        .find(|connector| connector.name == name)
+        .ok_or_else(|| {
+            let names: Vec<_> = CONNECTORS.iter().map(|connector| connector.name).collect();
+            Error::config(format!("there is no built-in connector `{name}`"))
+                .advice(format!("there are {}", names.join(", ")))
+        })
+}
+
+fn native(system: &System) -> Result<&'static Connector> {
+    if system.plan.engine != "native" {
+        return Err(
+            Error::config(format!("engine `{}` cannot be run yet", system.plan.engine))
+                .advice("use `engine: native`"),
+        );
+    }
+    find(&system.plan.type_)
+}
+
+/// The source of a plan.
+///
+/// # Errors
+/// `config` where it cannot be read from, or its settings are wrong.
+pub fn source(system: System) -> Result<Arc<dyn Source>> {
+    let connector = native(&system)?;
+    let side = connector
+        .source
+        .as_ref()
+        .ok_or_else(|| Error::config(format!("`{}` cannot be read from", connector.name)))?;
+    (side.open)(system)
+}
+
+/// The destination of a plan.
+///
+/// # Errors
+/// `config` where it cannot be written to, or its settings are wrong.
+pub fn destination(system: System) -> Result<Arc<dyn Destination>> {
+    let connector = native(&system)?;
+    let side = connector
+        .destination
+        .as_ref()
+        .ok_or_else(|| Error::config(format!("`{}` cannot be written to", connector.name)))?;
+    (side.open)(system)
+}

@@ -1,0 +1,29 @@
+//! The engine: what every connector has in common.
+//!
+//! In: a plan. Out: streams loaded, side by side, each within its memory, compared, committed and counted.
+//!
+//! ```text
+//! flow -> load -> lane: reader thread -> channel -> prepare (contract, transforms) -> deliver (plain | keyed) -> stage
+//!                   '-- compare, commit                       '-- dead letters
+//! ```
+
+pub mod channel;
+mod continuous;
+pub mod contract;
+pub mod counts;
+pub mod dead_letter;
+pub mod deliver;
+pub mod drain;
+pub mod flow;
+pub mod job;
+pub mod lane;
+pub mod load;
+pub mod offset;
+pub mod pipeline;
+pub mod prepare;
+pub mod progress;
+pub mod rows;
+pub mod streams;
+pub mod transform;
+
+pub use self::deliver::{LOADED_AT_COLUMN, OP_COLUMN};

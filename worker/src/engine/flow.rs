@@ -1,0 +1,457 @@
+//! One Flow, opened: its source, its destination, its state; and a run of it.
+//!
+//! In: a plan and a [`Request`]. Out: a [`Report`] with the counts of each stream. Streams run side by side, and one
+//! stream's failure does not stop the others; the run has failed then, and says which and why.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use futures::{StreamExt, stream};
+use millrace_crds::{
+    flow::{DeliveryGuarantee, WriteMode},
+    plan::Plan,
+};
+
+use super::{
+    channel::Budget,
+    counts::Counts,
+    drain::Drain,
+    lane::Limits,
+    load::{self, Setting, Target},
+    offset::Offset,
+    progress::Progress,
+    streams,
+};
+use crate::{
+    backoff::Backoff,
+    connector::{Authority, Destination, Range, Shard, Source, System},
+    connectors,
+    error::{Context, Error, ErrorKind, Result},
+    protocol::{self, Claim, Permit, ShardId},
+    secrets::{LocalSecrets, Secrets},
+    state::{self, Run, Store},
+    stream::StreamSpec,
+};
+
+/// What to load; what is not asked is what the stream needs: a full load first, then deltas where there is a cursor.
+#[derive(Clone, Debug, Default)]
+pub struct Request {
+    /// The load, where one is asked for.
+    pub load: Option<Wanted>,
+    /// Exact names; empty: all streams of the Flow.
+    pub streams: Vec<String>,
+    /// Count what would be done, and do nothing.
+    pub dry_run: bool,
+    /// Full loads may delete more than the Flow's limit.
+    pub allow_deletes: bool,
+    /// Take over the state of the Flow with this UID.
+    pub adopt: Option<String>,
+    /// The run's id; empty: a new one.
+    pub run: String,
+    /// Once the end is asked for, no further stream begins.
+    pub drain: Drain,
+}
+
+/// A load that is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// Everything, compared with what was delivered.
+    Full,
+    /// What came since the last load; everything, the first time.
+    Delta,
+    /// `from <= cursor < to`; the watermark stays.
+    Backfill {
+        /// The first value.
+        from: String,
+        /// The first value that is not wanted.
+        to: String,
+    },
+}
+
+/// A Flow, opened.
+pub struct Flow {
+    /// The plan.
+    pub plan: Arc<Plan>,
+    /// The source.
+    pub source: Arc<dyn Source>,
+    /// The destination.
+    pub destination: Arc<dyn Destination>,
+    /// The state store.
+    pub store: Arc<dyn Store>,
+    destination_secrets: Secrets,
+    scratch: Option<PathBuf>,
+    backoff: Backoff,
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub struct Report {
+    /// The Flow, `namespace/name`.
+    pub flow: String,
+    /// The guarantee that the Flow has.
+    pub guarantee: DeliveryGuarantee,
+    /// Each stream that was begun, in the order of discovery.
+    pub streams: Vec<StreamReport>,
+    /// The others: the end was asked for before their turn.
+    pub left: Vec<String>,
+}
+
+/// How one stream's part of a run ended.
+#[derive(Debug)]
+pub struct StreamReport {
+    /// The stream.
+    pub name: String,
+    /// `full`, `delta` or `backfill`.
+    pub load: &'static str,
+    /// The counts, or why there are none.
+    pub outcome: Result<Counts>,
+}
+
+impl Report {
+    /// The first error, with the Flow's and the stream's name.
+    #[must_use]
+    pub fn error(&self) -> Option<Error> {
+        let failed = self
+            .streams
+            .iter()
+            .find_map(|stream| Some((stream, stream.outcome.as_ref().err()?)))?;
+        let (stream, error) = failed;
+        Err::<(), _>(error.clone())
+            .context(format!("{}, stream {}", self.flow, stream.name))
+            .err()
+    }
+}
+
+/// Called as a stream begins, with what a display needs.
+pub type Observer<'a> = &'a (dyn Fn(&str, &Progress) + Sync);
+
+impl Flow {
+    /// Opens the ends and the store; sends nothing yet.
+    ///
+    /// # Errors
+    /// `config` where a connector cannot be made from its settings.
+    pub async fn open(plan: Plan, local: &Arc<LocalSecrets>) -> Result<Self> {
+        let source = System::of_source(plan.flow.clone(), &plan.source, local);
+        let source = connectors::source(source).context("source")?;
+        Self::with_source(plan, local, source).await
+    }
+
+    /// As [`Flow::open`], with a source that is there already.
+    ///
+    /// # Errors
+    /// `config` where a connector cannot be made from its settings.
+    pub async fn with_source(plan: Plan, local: &Arc<LocalSecrets>, source: Arc<dyn Source>) -> Result<Self> {
+        let base = PathBuf::from(plan.source.system.base_dir.as_deref().unwrap_or("."));
+        let end = System::of_destination(&plan, local);
+        let destination_secrets = end.secrets.clone();
+        Ok(Self {
+            source,
+            destination: connectors::destination(end).context("destination")?,
+            store: state::open(&plan.state, local, &base).await.context("state")?,
+            plan: Arc::new(plan),
+            destination_secrets,
+            scratch: std::env::var_os("MILLRACE_SCRATCH_DIR").map(PathBuf::from),
+            backoff: Backoff {
+                tries: 4,
+                first: Duration::from_millis(500),
+                most: Duration::from_secs(20),
+            },
+        })
+    }
+
+    /// `namespace/name`.
+    #[must_use]
+    pub fn name(&self) -> String {
+        format!("{}/{}", self.plan.flow.namespace, self.plan.flow.name)
+    }
+
+    /// The guarantee of this Flow, as it is now.
+    #[must_use]
+    pub fn guarantee(&self) -> DeliveryGuarantee {
+        let deltas = self
+            .plan
+            .source
+            .streams
+            .iter()
+            .any(|rule| !rule.cursor_field.is_empty());
+        match self.destination.authority() {
+            _ if deltas && !self.source.late_commits_safe() => DeliveryGuarantee::MayMissLateCommits,
+            Authority::Store => DeliveryGuarantee::AtLeastOnce,
+            _ if !self.source.replayable() => DeliveryGuarantee::AtLeastOnce,
+            Authority::Destination => DeliveryGuarantee::ExactlyOnce,
+            Authority::StoreKeyed => DeliveryGuarantee::EffectivelyOnce,
+        }
+    }
+
+    /// Whether the guarantee is the one that the Flow asks for.
+    ///
+    /// # Errors
+    /// `config` with the reason `GuaranteeNotSupported` where it is less.
+    pub fn require(&self) -> Result<()> {
+        match self.plan.require {
+            Some(least) if self.guarantee() < least => Err(Error::config(format!(
+                "{} requires {least:?}, and {} into {} gives {:?}",
+                self.name(),
+                self.plan.source.system.connector,
+                self.plan.destination.system.connector,
+                self.guarantee()
+            ))
+            .reason("GuaranteeNotSupported")
+            .advice("lower delivery.require, or choose another destination")),
+            _ => Ok(()),
+        }
+    }
+
+    /// The streams that a request speaks of.
+    ///
+    /// # Errors
+    /// `config` where one does not exist.
+    pub async fn streams(&self, only: &[String]) -> Result<Vec<StreamSpec>> {
+        let source = self.source.as_ref();
+        self.backoff
+            .retry(|| streams::settle(&self.plan, source, only))
+            .await
+            .context(format!("source {}", self.plan.source.name))
+    }
+
+    /// The id of a stream's shard.
+    #[must_use]
+    pub fn shard_id(&self, stream: &str) -> ShardId {
+        ShardId {
+            state: self.plan.state.id.clone(),
+            stream: stream.to_owned(),
+        }
+    }
+
+    /// Runs all streams of the request once.
+    ///
+    /// # Errors
+    /// What keeps every stream from starting; what one stream alone met is in the report.
+    pub async fn run(&self, request: &Request, observe: Observer<'_>) -> Result<Report> {
+        self.require()?;
+        let streams = self.streams(&request.streams).await?;
+        let setting = self.setting(request, streams.len());
+        let concurrency = self.concurrency();
+        let reports = stream::iter(&streams).map(async |stream| match request.drain.asked() {
+            true => Err(stream.name.clone()),
+            false => Ok(self.stream(&setting, stream, request, observe).await),
+        });
+        let ended: Vec<Result<_, String>> = reports.buffered(concurrency).collect().await;
+        let (begun, left): (Vec<_>, Vec<_>) = ended.into_iter().partition(Result::is_ok);
+        Ok(Report {
+            flow: self.name(),
+            guarantee: self.guarantee(),
+            streams: begun.into_iter().filter_map(Result::ok).collect(),
+            left: left.into_iter().filter_map(Result::err).collect(),
+        })
+    }
+
+    /// How often a load is tried again.
+    pub(super) fn backoff(&self) -> &Backoff {
+        &self.backoff
+    }
+
+    /// Readers at work at once.
+    pub(super) fn concurrency(&self) -> usize {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        self.plan
+            .source
+            .concurrency
+            .map_or(cores, |concurrency| concurrency as usize)
+            .max(1)
+    }
+
+    /// What the loads of one run share.
+    pub(super) fn setting(&self, request: &Request, streams: usize) -> Setting {
+        let concurrency = self.concurrency();
+        Setting {
+            plan: self.plan.clone(),
+            source: self.source.clone(),
+            authority: self.destination.authority(),
+            store: self.store.clone(),
+            lanes: concurrency.div_ceil(streams.clamp(1, concurrency)),
+            limits: Limits {
+                buffer_rows: self.plan.source.buffer_length,
+                budget: Budget::from_container(),
+            },
+            scratch: self.scratch.clone(),
+            allow_deletes: request.allow_deletes,
+            destination_secrets: self.destination_secrets.clone(),
+            dry_run: request.dry_run,
+            run: match request.run.as_str() {
+                "" => uuid::Uuid::new_v4().to_string(),
+                run => run.to_owned(),
+            },
+        }
+    }
+
+    async fn stream(
+        &self,
+        setting: &Setting,
+        stream: &StreamSpec,
+        request: &Request,
+        observe: Observer<'_>,
+    ) -> StreamReport {
+        let progress = Progress::default();
+        observe(&stream.name, &progress);
+        let mut load = "full";
+        let outcome = self.one(setting, stream, request, &progress, &mut load).await;
+        if let Err(error) = &outcome {
+            tracing::error!(
+                flow = self.name(),
+                stream = stream.name,
+                kind = error.kind.as_str(),
+                "{error}"
+            );
+        }
+        StreamReport {
+            name: stream.name.clone(),
+            load,
+            outcome,
+        }
+    }
+
+    async fn one(
+        &self,
+        setting: &Setting,
+        stream: &StreamSpec,
+        request: &Request,
+        progress: &Progress,
+        word: &mut &'static str,
+    ) -> Result<Counts> {
+        let mut held = self.hold(setting, stream, request).await?;
+        let range = range(request, stream, held.offset.as_ref())?;
+        *word = match range {
+            Range::Full => "full",
+            Range::Delta { .. } => "delta",
+            Range::Backfill { .. } => "backfill",
+        };
+        let mut attempt = 0;
+        loop {
+            let result = load::load(setting, &mut held.target(stream, progress), &range).await;
+            match result {
+                Err(error) if error.kind == ErrorKind::Transient && attempt + 1 < self.backoff.tries => {
+                    tracing::warn!(
+                        flow = self.name(),
+                        stream = stream.name,
+                        attempt,
+                        "{error}; trying again"
+                    );
+                    held.check()?;
+                    self.backoff.pause(attempt).await;
+                    attempt += 1;
+                }
+                Err(error) => return Err(error),
+                Ok(counts) => {
+                    held.clean().await;
+                    return Ok(counts);
+                }
+            }
+        }
+    }
+
+    /// Takes a stream's shard over, or only looks at it where nothing is to be done.
+    pub(super) async fn hold(
+        &self,
+        setting: &Setting,
+        stream: &StreamSpec,
+        request: &Request,
+    ) -> Result<Held> {
+        let id = self.shard_id(&stream.name);
+        let shard = self.destination.shard(&id, stream).await?;
+        let permit = match request.dry_run {
+            true => None,
+            false => Some(self.acquire(&id, shard.as_ref(), request, &setting.run).await?),
+        };
+        let committed = match &permit {
+            Some(permit) => Some(permit.last().clone()),
+            None => shard.last_committed().await?,
+        };
+        let offset = committed.as_ref().map(Offset::of).transpose()?.flatten();
+        Ok(Held {
+            shard,
+            permit,
+            offset,
+        })
+    }
+
+    async fn acquire(&self, id: &ShardId, shard: &dyn Shard, request: &Request, run: &str) -> Result<Permit> {
+        let claim = Claim {
+            flow_uid: self.plan.flow.uid.clone(),
+            owner: owner(),
+            run: Run {
+                id: run.to_owned(),
+                cause: "acquire".to_owned(),
+            },
+            adopt: request.adopt.clone(),
+            authority: self.destination.authority(),
+            backoff: Backoff::default(),
+        };
+        protocol::acquire(self.store.as_ref(), shard, id, claim).await
+    }
+}
+
+/// A shard that this worker holds.
+pub(super) struct Held {
+    pub(super) shard: Arc<dyn Shard>,
+    permit: Option<Permit>,
+    pub(super) offset: Option<Offset>,
+}
+
+impl Held {
+    pub(super) fn target<'a>(&'a mut self, stream: &'a StreamSpec, progress: &Progress) -> Target<'a> {
+        Target {
+            stream,
+            shard: self.shard.clone(),
+            permit: self.permit.as_mut(),
+            offset: &mut self.offset,
+            progress: progress.clone(),
+        }
+    }
+
+    /// Whether the permit still commits.
+    pub(super) fn check(&self) -> Result<()> {
+        self.permit.as_ref().map_or(Ok(()), Permit::check)
+    }
+
+    /// Removes what is no longer needed; that it failed is no failure of the load.
+    pub(super) async fn clean(&self) {
+        if let Some(permit) = &self.permit
+            && let Err(error) = self.shard.clean(permit).await
+        {
+            tracing::warn!(shard = %permit.shard(), "cleaning up failed: {error}");
+        }
+    }
+}
+
+/// A first load is always a full one: only it tells what was there before.
+fn range(request: &Request, stream: &StreamSpec, offset: Option<&Offset>) -> Result<Range> {
+    let overwrite = stream.write_mode == WriteMode::Overwrite;
+    let delta = |offset: &Offset| Range::Delta {
+        after: offset.watermark.clone(),
+    };
+    Ok(match (&request.load, offset) {
+        (Some(Wanted::Delta | Wanted::Backfill { .. }), _) if overwrite => {
+            return Err(Error::config(
+                "writeMode: overwrite replaces the whole table, so it has full loads only",
+            )
+            .advice("run it with `--full`, or choose writeMode upsert or append"));
+        }
+        (Some(Wanted::Backfill { from, to }), _) => Range::Backfill {
+            from: from.clone(),
+            to: to.clone(),
+        },
+        (_, None) | (Some(Wanted::Full), _) => Range::Full,
+        (Some(Wanted::Delta), Some(offset)) => delta(offset),
+        (None, Some(offset)) if !stream.cursor.is_empty() && !overwrite => delta(offset),
+        (None, Some(_)) => Range::Full,
+    })
+}
+
+/// Host and process, for people.
+fn owner() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    format!("{}/{}", host.trim(), std::process::id())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,128 @@
+//! A lane: one reader thread and one working thread, joined by a bounded channel.
+//!
+//! In: a [`Load`] whose partitions are dealt to the lanes one by one. Out: each lane's [`Work`], full of rows. Threads
+//! of their own, since both sides compute: a connector may decode and a stage may compress without starving anybody.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use tokio::{runtime::Handle, task::JoinHandle};
+
+use super::{
+    channel::{Budget, Item, Receiver, Sender, channel},
+    progress::Progress,
+};
+use crate::{
+    connector::{Load, Payload},
+    error::{Context, Error, Result},
+};
+
+/// What a lane does with the rows that its reader yields.
+pub trait Work: Send + 'static {
+    /// Takes one payload of a partition.
+    ///
+    /// # Errors
+    /// Stops the load.
+    fn take(&mut self, partition: usize, payload: Payload, runtime: &Handle) -> Result<()>;
+    /// A partition has ended.
+    ///
+    /// # Errors
+    /// Stops the load.
+    fn end(&mut self, _partition: usize) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// Limits of all lanes of a load.
+pub struct Limits {
+    /// Rows that may wait in one lane.
+    pub buffer_rows: u32,
+    /// Bytes that may wait in all lanes of the run.
+    pub budget: Budget,
+}
+
+/// Reads all partitions through as many lanes as there are `works`, and gives the works back.
+///
+/// # Errors
+/// The first error of any lane; the others are stopped.
+pub async fn run<W: Work>(
+    load: Arc<dyn Load>,
+    works: Vec<W>,
+    limits: &Limits,
+    progress: &Progress,
+) -> Result<Vec<W>> {
+    let next = Arc::new(AtomicUsize::new(0));
+    let mut tasks = Vec::new();
+    for work in works {
+        let (sender, receiver) = channel(limits.buffer_rows, &limits.budget);
+        tasks.push((
+            thread(read(load.clone(), next.clone(), sender, progress.clone())),
+            spawn_work(work, receiver),
+        ));
+    }
+    let mut works = Vec::with_capacity(tasks.len());
+    let mut first = None;
+    for (reader, worker) in tasks {
+        // The reader's error is the cause where both have one: the worker only sees that its channel closed early.
+        let (read, worked) = (ended(reader.await), ended(worker.await));
+        match read.and(worked) {
+            Ok(work) => works.push(work),
+            Err(error) => {
+                // No further partition is begun by the lanes that are still at work.
+                next.store(usize::MAX / 2, Ordering::Relaxed);
+                first.get_or_insert(error);
+            }
+        }
+    }
+    first.map_or(Ok(works), Err)
+}
+
+/// Runs a future on a thread that may block.
+fn thread<T: Send + 'static>(future: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
+    let runtime = Handle::current();
+    tokio::task::spawn_blocking(move || runtime.block_on(future))
+}
+
+fn spawn_work<W: Work>(mut work: W, mut receiver: Receiver) -> JoinHandle<Result<W>> {
+    let runtime = Handle::current();
+    tokio::task::spawn_blocking(move || {
+        while let Some(item) = runtime.block_on(receiver.next()) {
+            match item {
+                Item::Payload(partition, payload) => work.take(partition, *payload, &runtime)?,
+                Item::End(partition) => work.end(partition)?,
+            }
+        }
+        Ok(work)
+    })
+}
+
+fn ended<T>(joined: Result<Result<T>, tokio::task::JoinError>) -> Result<T> {
+    joined.unwrap_or_else(|error| Err(Error::bug(format!("a lane died: {error}"))))
+}
+
+async fn read(load: Arc<dyn Load>, next: Arc<AtomicUsize>, sender: Sender, progress: Progress) -> Result<()> {
+    loop {
+        let partition = next.fetch_add(1, Ordering::Relaxed);
+        if partition >= load.partitions() {
+            return Ok(());
+        }
+        let mut reader = load
+            .read(partition)
+            .await
+            .context(format!("partition {partition}"))?;
+        while let Some(payload) = reader.next().await? {
+            progress.read(
+                (payload.batch.num_rows() + payload.refused.len()) as u64,
+                payload.bytes,
+            );
+            if !sender.send(partition, payload).await? {
+                return Ok(());
+            }
+        }
+        if !sender.end(partition).await {
+            return Ok(());
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! The one store: a record per shard, as an object that changes only by compare-and-swap.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use super::{Cas, Record, Store, Version, codec, key};
+use crate::{
+    error::{Context, Error, Result},
+    protocol::ShardId,
+    storage::cas::CasStore,
+};
+
+const HEAD: &str = "HEAD.json";
+
+/// State records over any place that compares and swaps.
+#[derive(Clone)]
+pub struct Objects {
+    place: Arc<dyn CasStore>,
+}
+
+impl Objects {
+    /// Records in `place`, as `STATE/STREAM/HEAD.json`.
+    #[must_use]
+    pub fn new(place: Arc<dyn CasStore>) -> Self {
+        Self { place }
+    }
+
+    fn key(shard: &ShardId) -> String {
+        format!(
+            "{}/{}/{HEAD}",
+            key::encode(&shard.state),
+            key::encode(&shard.stream)
+        )
+    }
+
+    /// The shard of a key: from the names, or from the record where a name was cut. Other objects have none.
+    async fn shard(&self, key: &str) -> Result<Option<ShardId>> {
+        let mut parts = key.split('/');
+        let (Some(state), Some(stream), Some(HEAD), None) =
+            (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
+            return Ok(None);
+        };
+        if let (Some(state), Some(stream)) = (key::decode(state), key::decode(stream)) {
+            return Ok(Some(ShardId { state, stream }));
+        }
+        let shard = self
+            .place
+            .read(key)
+            .await?
+            .and_then(|(bytes, _)| codec::shard(&bytes));
+        Ok(shard.filter(|shard| Self::key(shard) == key))
+    }
+}
+
+#[async_trait]
+impl Store for Objects {
+    async fn load(&self, shard: &ShardId) -> Result<Option<(Record, Version)>> {
+        let Some((bytes, version)) = self.place.read(&Self::key(shard)).await? else {
+            return Ok(None);
+        };
+        let record =
+            codec::decode(shard, &bytes).context(format!("{}/{}", self.place(), Self::key(shard)))?;
+        Ok(Some((record, version)))
+    }
+
+    async fn create(&self, shard: &ShardId, record: &Record) -> Result<Cas> {
+        self.place
+            .create(&Self::key(shard), Bytes::from(codec::encode(shard, record)?))
+            .await
+    }
+
+    async fn swap(&self, shard: &ShardId, record: &Record, version: &Version) -> Result<Cas> {
+        if version.0.is_empty() {
+            return Err(Error::bug(format!("a swap of {shard} without a version")));
+        }
+        self.place
+            .swap(
+                &Self::key(shard),
+                Bytes::from(codec::encode(shard, record)?),
+                version,
+            )
+            .await
+    }
+
+    async fn list(&self, state: Option<&str>) -> Result<Vec<ShardId>> {
+        let prefix = state
+            .map(|state| format!("{}/", key::encode(state)))
+            .unwrap_or_default();
+        let mut shards = Vec::new();
+        for key in self.place.list(&prefix).await? {
+            shards.extend(self.shard(&key).await?);
+        }
+        shards.sort();
+        Ok(shards)
+    }
+
+    async fn salvage(&self, shard: &ShardId) -> Result<Option<(Option<Record>, Version)>> {
+        let found = self.place.read(&Self::key(shard)).await?;
+        Ok(found.map(|(bytes, version)| (codec::salvage(&bytes), version)))
+    }
+
+    fn place(&self) -> String {
+        self.place.place()
+    }
+
+    async fn probe(&self) -> Result<()> {
+        self.place.probe().await
+    }
+}
