@@ -9,7 +9,6 @@ use std::sync::{
 };
 
 use async_trait::async_trait;
-use millrace_crds::plan::FlowRef;
 
 use super::{
     bounds::{self, Bound, READER},
@@ -35,23 +34,23 @@ pub(super) const SESSION: &str = "SET default_transaction_read_only = on; SET sy
 /// A PostgreSQL server that is read.
 pub(super) struct PostgresSource {
     server: Arc<Server>,
-    /// What the last connection found.
+    /// What the last connection found; before the first one nothing speaks against it.
     safe: AtomicBool,
 }
 
 impl PostgresSource {
     /// # Errors
     /// `config` where the settings are wrong.
-    pub(super) fn new(system: &System, flow: &FlowRef) -> Result<Self> {
+    pub(super) fn new(system: &System) -> Result<Self> {
         let server = Server {
             config: PostgresConfig::new(&system.plan)?,
             secrets: system.secrets.clone(),
             limiter: system.limiter.clone(),
-            application: format!("{READER}{}", flow.name),
+            application: format!("{READER}{}", system.flow.name),
         };
         Ok(Self {
             server: Arc::new(server),
-            safe: AtomicBool::new(false),
+            safe: AtomicBool::new(true),
         })
     }
 

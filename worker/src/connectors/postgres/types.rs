@@ -9,7 +9,7 @@ use arrow::datatypes::{DataType, Field, TimeUnit};
 use tokio_postgres::Row;
 
 use super::{connect::Link, ident::quote};
-use crate::error::Result;
+use crate::{error::Result, types::PHYSICAL_TYPE};
 
 /// How a value's binary form is decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +28,7 @@ pub(super) enum Kind {
     /// A numeric without one, or with a wider one: exact text.
     NumericText,
     Text,
+    Json,
     /// `jsonb`: a version byte, then text.
     Jsonb,
     Uuid,
@@ -54,15 +55,29 @@ impl Kind {
                 DataType::Decimal128(*precision, *scale)
             }
             Self::Decimal { precision, scale } => DataType::Decimal256(*precision, *scale),
-            Self::NumericText | Self::Text | Self::Jsonb | Self::Uuid => DataType::Utf8,
+            Self::NumericText | Self::Text | Self::Json | Self::Jsonb | Self::Uuid => DataType::Utf8,
             Self::Bytes => DataType::Binary,
             Self::Date => DataType::Date32,
             Self::Time => DataType::Time64(TimeUnit::Microsecond),
             Self::Timestamp { zone } => {
                 DataType::Timestamp(TimeUnit::Microsecond, zone.then(|| "UTC".into()))
             }
-            Self::List(item) => DataType::List(Field::new_list_field(item.arrow(), true).into()),
+            Self::List(item) => DataType::List(item.field("item", true).into()),
         }
+    }
+}
+
+impl Kind {
+    /// A field of this kind; it says what text is a form of something else.
+    pub(super) fn field(&self, name: &str, nullable: bool) -> Field {
+        let field = Field::new(name, self.arrow(), nullable);
+        let physical = match self {
+            Self::Json => "json",
+            Self::Jsonb => "jsonb",
+            Self::Uuid => "uuid",
+            _ => return field,
+        };
+        field.with_metadata(HashMap::from([(PHYSICAL_TYPE.to_owned(), physical.to_owned())]))
     }
 }
 
@@ -83,7 +98,7 @@ pub(super) struct Column {
 impl Column {
     /// The Arrow field.
     pub(super) fn field(&self) -> Field {
-        Field::new(&self.name, self.kind.arrow(), self.nullable)
+        self.kind.field(&self.name, self.nullable)
     }
 }
 
@@ -218,7 +233,8 @@ impl Catalogue {
             "float4" => Kind::Float4,
             "float8" => Kind::Float8,
             "numeric" => numeric(modifier, declared),
-            "text" | "varchar" | "bpchar" | "name" | "json" => Kind::Text,
+            "text" | "varchar" | "bpchar" | "name" => Kind::Text,
+            "json" => Kind::Json,
             "jsonb" => Kind::Jsonb,
             "uuid" => Kind::Uuid,
             "bytea" => Kind::Bytes,

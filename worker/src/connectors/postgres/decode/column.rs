@@ -9,7 +9,7 @@ use arrow::{
         Time64MicrosecondBuilder, TimestampMicrosecondBuilder,
     },
     buffer::{OffsetBuffer, ScalarBuffer},
-    datatypes::{Field, FieldRef, i256},
+    datatypes::{FieldRef, i256},
 };
 
 use super::{super::numeric::Numeric, super::types::Kind, bytes::Bytes};
@@ -80,7 +80,7 @@ impl Builder {
                 i256::from_i128(10).wrapping_pow(u32::from(*precision)),
             ),
             Kind::NumericText => Self::NumericText(Bytes::new()),
-            Kind::Text => Self::Text(Bytes::new()),
+            Kind::Text | Kind::Json => Self::Text(Bytes::new()),
             Kind::Jsonb => Self::Jsonb(Bytes::new()),
             Kind::Uuid => Self::Uuid(Bytes::new()),
             Kind::Bytes => Self::Binary(Bytes::new()),
@@ -240,7 +240,7 @@ pub(super) struct List {
 
 impl List {
     fn new(item: &Kind) -> Self {
-        let field = Arc::new(Field::new_list_field(item.arrow(), true));
+        let field: FieldRef = Arc::new(item.field("item", true));
         Self {
             items: Builder::new(item),
             field,

@@ -77,7 +77,7 @@ impl Drop for Ground {
 }
 
 /// The plan's name for these tests.
-pub(super) fn flow() -> FlowRef {
+fn flow() -> FlowRef {
     FlowRef {
         namespace: "default".into(),
         name: "test".into(),
@@ -171,12 +171,14 @@ impl Ground {
             },
             secrets: Secrets::new(credentials, Arc::new(secrets), PathBuf::new()),
             limiter: RateLimiter::default(),
+            flow: flow(),
+            streams: Vec::new(),
         }
     }
 
     /// A source with these settings.
-    pub(super) fn source(&self, settings: Value) -> Box<dyn Source> {
-        super::super::source(&self.system(settings), &flow()).unwrap()
+    pub(super) fn source(&self, settings: Value) -> Arc<dyn Source> {
+        super::super::source(self.system(settings)).unwrap()
     }
 }
 

@@ -139,7 +139,7 @@ async fn without_the_right_to_see_others_nothing_is_lost_either() {
         .sql("CREATE ROLE plain LOGIN PASSWORD 'plain'; GRANT SELECT ON t TO plain")
         .await;
     let system = ground.system_as("plain", Some("plain"), json!({"lateMargin": "100ms"}));
-    let source = super::super::source(&system, &super::ground::flow()).unwrap();
+    let source = super::super::source(system).unwrap();
     let spec = stream("public.t", &["id"], &["at"]);
     let mut after = delta(&*source, &spec, None).await.watermark;
     assert!(!source.late_commits_safe());
@@ -327,7 +327,7 @@ async fn wrong_settings_name_the_field_and_no_secret() {
     let Some(ground) = ground().await else { return };
     let try_source = |settings: Value| {
         let system = ground.system_as("postgres", Some("s3cr3t-canary"), settings);
-        super::super::source(&system, &super::ground::flow())
+        super::super::source(system)
     };
     for (settings, word) in [
         (json!({"password": "s3cr3t-canary"}), "credentials"),
