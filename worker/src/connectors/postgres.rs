@@ -38,7 +38,7 @@ mod stage;
 mod swap;
 mod target;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 mod tls;
 mod types;
 mod watermark;

@@ -4,7 +4,7 @@
 //! that a worker which was outlawed meanwhile is refused before it touches a row. Whatever takes long and needs no
 //! lock (building an index on a new table) comes before.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tokio_postgres::types::Type;
 
@@ -105,17 +105,21 @@ impl<'a> Work<'a> {
 
     /// The new table that stages have filled together, complete and with its key; `None`: there is none.
     async fn gather(&self, link: &mut Link, tokens: &[Token]) -> Result<Option<Build>> {
-        let tables: BTreeSet<&str> =
-            tokens.iter().filter(|token| token.build).map(|token| token.table.as_str()).collect();
-        let mut tables = tables.into_iter();
-        let Some(table) = tables.next() else { return Ok(None) };
-        if tables.next().is_some() {
-            return Err(Error::transient("the stages of this commit belong to several attempts"));
+        let mut tables: BTreeMap<&str, Vec<&Token>> = BTreeMap::new();
+        for token in tokens.iter().filter(|token| token.build) {
+            tables.entry(&token.table).or_default().push(token);
         }
-        let stages: Vec<&Token> = tokens.iter().filter(|token| token.build).collect();
+        for (table, stages) in &tables {
+            self.only_these(link, table, stages).await?;
+        }
+        let live = |stages: &[&Token]| stages.iter().map(|token| token.live).sum::<u64>();
+        let Some((table, stages)) = tables.iter().max_by_key(|(_, stages)| live(stages)) else { return Ok(None) };
         let columns = stages.first().map(|token| token.columns.clone()).unwrap_or_default();
-        let build = Build { table: table.to_owned(), columns };
-        self.only_these(link, &build, &stages).await?;
+        if tokens.iter().any(|token| token.columns != columns) {
+            return Err(Error::bug("the stages of this commit differ in their columns"));
+        }
+        let others = tables.keys().filter(|other| *other != table).map(|other| (*other).to_owned()).collect();
+        let build = Build { table: (*table).to_owned(), others, columns };
         if self.shard.by_key() {
             self.add_key(link, &build).await?;
         }
@@ -123,9 +127,20 @@ impl<'a> Work<'a> {
         Ok(Some(build))
     }
 
+    /// Brings what stages have put into further new tables into the one that counts.
+    async fn unite(&self, link: &mut Link, build: &Build) -> Result<()> {
+        let names = list(build.columns.iter().map(|column| column.name.as_str()));
+        let table = self.target.beside(&build.table);
+        for other in &build.others {
+            let other = self.target.beside(other);
+            link.run(&format!("INSERT INTO {table} ({names}) SELECT {names} FROM {other}; DROP TABLE {other}")).await?;
+        }
+        Ok(())
+    }
+
     /// Takes out what stages have left there that are no part of this commit.
-    async fn only_these(&self, link: &mut Link, build: &Build, stages: &[&Token]) -> Result<()> {
-        let known = self.shard.build_of(&build.table).await;
+    async fn only_these(&self, link: &mut Link, table: &str, stages: &[&Token]) -> Result<()> {
+        let known = self.shard.build_of(table).await;
         let done: BTreeSet<String> = known
             .map(|known| known.done.lock().map(|done| done.iter().cloned().collect()).unwrap_or_default())
             .unwrap_or_default();
@@ -136,7 +151,7 @@ impl<'a> Work<'a> {
         let ours: Vec<String> = stages.iter().map(|token| literal(&token.transaction)).collect();
         let sql = format!(
             "DELETE FROM {} WHERE xmin::text NOT IN ({})",
-            self.target.beside(&build.table),
+            self.target.beside(table),
             ours.join(", ")
         );
         link.execute(&sql, &[]).await.map(drop)
@@ -167,6 +182,9 @@ impl<'a> Work<'a> {
     }
 
     async fn rows(&self, link: &mut Link, tokens: &[Token], build: Option<&Build>) -> Result<()> {
+        if let Some(build) = build {
+            self.unite(link, build).await?;
+        }
         let there = target::existing(link, self.target).await?;
         match (there, build, self.commit.replace) {
             (None, None, _) => Ok(()),
@@ -273,6 +291,8 @@ impl<'a> Work<'a> {
 /// A new table, filled.
 struct Build {
     table: String,
+    /// Tables with the rest of its rows.
+    others: Vec<String>,
     columns: Vec<Wanted>,
 }
 

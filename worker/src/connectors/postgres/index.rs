@@ -33,7 +33,7 @@ use crate::{
     connector::{IndexColumns, Rows},
     diff::segment::{SegmentRef, SegmentWriter},
     error::{Error, Result},
-    protocol::{Commit, Epoch},
+    protocol::{Commit, Permit},
 };
 
 /// Bytes in one row of the table.
@@ -63,7 +63,7 @@ impl SegmentFile {
         Ok(Self {
             writer: SegmentWriter::create(&scratch.path().join("segment"), schema, columns)?,
             scratch,
-            id: format!("{generation:010}-{seq:010}-{:04}-{}", order.lane, &random[..8]),
+            id: format!("{}-{:04}-{}", order_of(generation, seq), order.lane, &random[..8]),
             generation: signed(generation)?,
             epoch: signed(order.epoch)?,
         })
@@ -168,7 +168,7 @@ pub(super) async fn list(link: &mut Link, ledger: &Ledger) -> Result<Vec<Segment
         return Ok(Vec::new());
     }
     let sql = format!(
-        "SELECT segment, rows, dead FROM {} WHERE state_id = $1 AND shard = $2 AND chunk = 0 AND live ORDER BY segment",
+        "SELECT segment, rows, dead FROM {} WHERE state_id = $1 AND shard = $2 AND chunk = 0 AND live ORDER BY segment COLLATE \"C\"",
         ledger.index
     );
     let rows = link.query(&sql, &ledger.names()).await?;
@@ -262,12 +262,21 @@ async fn bury(link: &mut Link, ledger: &Ledger, dead: &BTreeMap<String, RoaringB
     Ok(())
 }
 
-/// Drops segments that older epochs have staged and never committed.
-pub(super) async fn sweep(link: &mut Link, ledger: &Ledger, epoch: Epoch) -> Result<()> {
+/// Drops segments that older epochs, or attempts of this one that were given up, have staged and never committed.
+pub(super) async fn sweep(link: &mut Link, ledger: &Ledger, permit: &Permit) -> Result<()> {
     let sql = format!(
-        "DELETE FROM {} WHERE state_id = $1 AND shard = $2 AND NOT live AND epoch < $3",
+        "DELETE FROM {} WHERE state_id = $1 AND shard = $2 AND NOT live \
+           AND (epoch < $3 OR epoch = $3 AND segment < $4 COLLATE \"C\")",
         ledger.index
     );
     let [state, shard] = ledger.names();
-    link.execute(&sql, &[state, shard, (&signed(epoch)?, Type::INT8)]).await.map(drop)
+    let (generation, seq) = permit.last().at();
+    let next = order_of(generation, seq + 1);
+    let params = [state, shard, (&signed(permit.epoch())?, Type::INT8), (&next, Type::TEXT)];
+    link.execute(&sql, &params).await.map(drop)
+}
+
+/// How the names of a commit's segments begin, which puts them in the order of commits.
+fn order_of(generation: u64, seq: u64) -> String {
+    format!("{generation:010}-{seq:010}")
 }

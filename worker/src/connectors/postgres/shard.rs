@@ -110,7 +110,7 @@ impl PostgresShard {
         {
             return Ok(build.clone());
         }
-        let table = self.target.staging(permit.epoch());
+        let table = self.target.staging(permit.epoch(), (generation, seq));
         link.run(&format!("CREATE TABLE {} ({})", self.target.beside(&table), target::definitions(columns))).await?;
         let build = Arc::new(Build {
             table,
@@ -152,23 +152,22 @@ impl PostgresShard {
             Some(there) => {
                 // Told now, not after all rows are staged.
                 there.pour(&self.target, &order.columns)?;
-                order.table = self.target.staging(permit.epoch());
+                order.table = self.target.staging(permit.epoch(), order.at);
             }
         }
         PostgresStage::open(link, order, &self.target, &request).await
     }
 
-    /// Drops what older epochs, and earlier attempts of this one, have left behind.
-    async fn sweep(&self, link: &mut Link, epoch: Epoch) -> Result<()> {
-        let current = self.build.lock().await.as_ref().map(|build| build.table.clone());
+    /// Drops what older epochs, and attempts of this one that were given up, have left behind.
+    async fn sweep(&self, link: &mut Link, permit: &Permit) -> Result<()> {
+        let past = (permit.epoch(), permit.last().at());
         let prefix = self.target.staging_prefix();
         let sql = "SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
              WHERE n.nspname = $1 AND c.relkind = 'r' AND starts_with(c.relname, $2)";
         let rows = link.query(sql, &[(&self.target.schema, Type::TEXT), (&prefix, Type::TEXT)]).await?;
         for row in rows {
             let name: String = row.get(0);
-            let of = name[prefix.len()..].split('_').next().and_then(|epoch| epoch.parse::<u64>().ok());
-            if of.is_none_or(|of| of >= epoch) || current.as_ref() == Some(&name) {
+            if self.target.staged_for(&name).is_none_or(|made_for| made_for > past) {
                 continue;
             }
             // One that a silent worker still holds is left for the next time.
@@ -178,7 +177,7 @@ impl PostgresShard {
             }
         }
         link.run(&format!("SET lock_timeout = {}", self.server.config.lock_timeout.get().as_millis())).await?;
-        index::sweep(link, &self.ledger, epoch).await
+        index::sweep(link, &self.ledger, permit).await
     }
 }
 
@@ -245,7 +244,7 @@ impl Shard for PostgresShard {
     async fn clean(&self, permit: &Permit) -> Result<()> {
         let mut link = self.control().await?;
         if self.ledger.last(&mut link).await?.is_some() {
-            self.sweep(&mut link, permit.epoch()).await.context(self.context())?;
+            self.sweep(&mut link, permit).await.context(self.context())?;
         }
         self.keep(link).await;
         Ok(())

@@ -80,13 +80,20 @@ impl Target {
         qualified(&self.schema, name)
     }
 
-    /// A name that no table has yet.
-    pub(super) fn staging(&self, epoch: u64) -> String {
+    /// A name that no table has yet, for what one commit of an epoch is to bring.
+    pub(super) fn staging(&self, epoch: u64, (generation, seq): (u64, u64)) -> String {
         let random = uuid::Uuid::new_v4().simple().to_string();
-        format!("{}{epoch}_{}", self.staging_prefix(), &random[..8])
+        format!("{}{epoch}_{generation}_{seq}_{}", self.staging_prefix(), &random[..8])
     }
 
-    /// How the staging tables of this shard begin; the epoch follows.
+    /// The epoch and the commit that a staging table was made for.
+    pub(super) fn staged_for(&self, name: &str) -> Option<(u64, (u64, u64))> {
+        let rest = name.strip_prefix(&self.staging_prefix())?;
+        let mut numbers = rest.split('_').map_while(|part| part.parse::<u64>().ok());
+        Some((numbers.next()?, (numbers.next()?, numbers.next()?)))
+    }
+
+    /// How the staging tables of this shard begin; epoch and commit follow.
     pub(super) fn staging_prefix(&self) -> String {
         format!("{STAGING}{}_", self.mark)
     }

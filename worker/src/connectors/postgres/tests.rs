@@ -1,5 +1,5 @@
 //! Against a real server: `MILLRACE_TEST_POSTGRES`, the address of a superuser.
 
-mod ground;
+pub(crate) mod ground;
 mod source_bounds;
 mod source_types;

@@ -19,13 +19,13 @@ use crate::{
 };
 
 /// One test's database.
-pub(super) struct Ground {
+pub(crate) struct Ground {
     url: Url,
     pub(super) client: Client,
 }
 
 /// The server, or `None` (said aloud) where there is none to test against.
-pub(super) async fn ground() -> Option<Ground> {
+pub(crate) async fn ground() -> Option<Ground> {
     let Ok(address) = std::env::var("MILLRACE_TEST_POSTGRES") else {
         assert!(
             std::env::var("MILLRACE_REQUIRE_SERVICES").as_deref() != Ok("1"),
@@ -93,7 +93,7 @@ impl Ground {
     }
 
     /// Runs statements.
-    pub(super) async fn sql(&self, sql: &str) {
+    pub(crate) async fn sql(&self, sql: &str) {
         self.client
             .batch_execute(sql)
             .await
@@ -101,7 +101,7 @@ impl Ground {
     }
 
     /// The rows of a query, as text.
-    pub(super) async fn rows(&self, sql: &str) -> Vec<Vec<String>> {
+    pub(crate) async fn rows(&self, sql: &str) -> Vec<Vec<String>> {
         let messages = self
             .client
             .simple_query(sql)
@@ -120,12 +120,12 @@ impl Ground {
     }
 
     /// The first value of the first row.
-    pub(super) async fn one(&self, sql: &str) -> String {
+    pub(crate) async fn one(&self, sql: &str) -> String {
         self.rows(sql).await.remove(0).remove(0)
     }
 
     /// A system with these settings over the address.
-    pub(super) fn system(&self, settings: Value) -> System {
+    pub(crate) fn system(&self, settings: Value) -> System {
         self.system_as(self.url.username(), self.url.password(), settings)
     }
 
@@ -177,13 +177,13 @@ impl Ground {
     }
 
     /// A source with these settings.
-    pub(super) fn source(&self, settings: Value) -> Arc<dyn Source> {
+    pub(crate) fn source(&self, settings: Value) -> Arc<dyn Source> {
         super::super::source(self.system(settings)).unwrap()
     }
 }
 
 /// A stream with this key and cursor.
-pub(super) fn stream(name: &str, key: &[&str], cursor: &[&str]) -> StreamSpec {
+pub(crate) fn stream(name: &str, key: &[&str], cursor: &[&str]) -> StreamSpec {
     let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
     StreamSpec {
         name: name.into(),
@@ -198,8 +198,8 @@ pub(super) fn stream(name: &str, key: &[&str], cursor: &[&str]) -> StreamSpec {
 }
 
 /// What a load yielded.
-pub(super) struct Read {
-    pub(super) batch: RecordBatch,
+pub(crate) struct Read {
+    pub(crate) batch: RecordBatch,
     pub(super) refused: Vec<Refused>,
     pub(super) metadata: Vec<BTreeMap<&'static str, Value>>,
     pub(super) watermark: Option<Value>,
@@ -231,7 +231,7 @@ pub(super) async fn read(load: &Arc<dyn Load>) -> Read {
 }
 
 /// Opens and reads a load.
-pub(super) async fn load(source: &dyn Source, stream: &StreamSpec, range: &Range) -> Read {
+pub(crate) async fn load(source: &dyn Source, stream: &StreamSpec, range: &Range) -> Read {
     read(&source.load(stream, range).await.unwrap()).await
 }
 
