@@ -16,7 +16,7 @@ use super::{
     shard::PostgresShard,
     stage::Token,
     swap,
-    target::{self, Existing, GONE, KEY, Target, Wanted},
+    target::{self, Existing, GONE, KEY, Pour, Target, Wanted},
 };
 use crate::{
     connector::Staged,
@@ -237,14 +237,23 @@ impl<'a> Work<'a> {
         let there = target::existing(link, self.target)
             .await?
             .ok_or_else(|| Error::transient(format!("{} is gone", self.target.sql_name())))?;
-        for token in tokens {
-            let pour = there.pour(self.target, &token.columns)?;
-            self.merge_one(link, &pour, token).await?;
+        let pours: Vec<Pour> =
+            tokens.iter().map(|token| there.pour(self.target, &token.columns)).collect::<Result<_>>()?;
+        // All that goes before all that comes: a key that one stage lets go may be taken by another.
+        for (token, pour) in tokens.iter().zip(&pours) {
+            self.delete(link, pour, token).await?;
+        }
+        for (token, pour) in tokens.iter().zip(&pours) {
+            let inserted = self.pour(link, pour, &token.table, self.shard.by_key()).await?;
+            if inserted != token.live {
+                return Err(lost(token, token.live));
+            }
         }
         Ok(())
     }
 
-    async fn merge_one(&self, link: &mut Link, pour: &target::Pour, token: &Token) -> Result<()> {
+    /// Deletes the rows whose keys were staged, after a look at whether all of them are still there.
+    async fn delete(&self, link: &mut Link, pour: &Pour, token: &Token) -> Result<()> {
         let staging = self.target.beside(&token.table);
         let staged = token.live + token.gone;
         if staged >= ANALYZE_ROWS {
@@ -260,12 +269,11 @@ impl<'a> Work<'a> {
             let sql = format!("DELETE FROM {} t USING {staging} s WHERE {same}", self.target.sql_name());
             link.execute(&sql, &[]).await?;
         }
-        let inserted = self.pour(link, pour, &token.table, self.shard.by_key()).await?;
-        if inserted == token.live { Ok(()) } else { Err(lost(token, token.live)) }
+        Ok(())
     }
 
     /// Copies rows of a table beside the target into it.
-    async fn pour(&self, link: &mut Link, pour: &target::Pour, from: &str, has_gone: bool) -> Result<u64> {
+    async fn pour(&self, link: &mut Link, pour: &Pour, from: &str, has_gone: bool) -> Result<u64> {
         let filter = if has_gone { format!(" WHERE NOT s.{GONE}") } else { String::new() };
         let sql = format!(
             "INSERT INTO {} ({}) SELECT {} FROM {} s{filter}",

@@ -153,6 +153,9 @@ impl Ledger {
 
     /// The first statement of a commit: takes the row lock, and writes the offset if all is as expected.
     pub(super) async fn claim(&self, link: &mut Link, permit: &Permit, commit: &Commit) -> Result<Claim> {
+        if (commit.generation, commit.seq) != permit.next(commit.replace) {
+            return Ok(Claim::Settled(self.settle(link, permit, commit).await?));
+        }
         let (generation, seq) = permit.last().at();
         let sql = format!(
             "UPDATE {} SET generation = $3, seq = $4, \"offset\" = $5::text::jsonb, nonce = $6, target = $7 \
