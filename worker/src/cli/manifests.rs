@@ -17,7 +17,7 @@ use super::out;
 use crate::{
     connector::{Source, System},
     connectors,
-    engine::flow::Flow,
+    engine::{flow::Flow, streams},
     error::{Context, Error, Result},
     rate::RateLimiter,
     secrets::{LocalSecrets, Secrets},
@@ -158,6 +158,7 @@ impl Loaded {
             limiter: RateLimiter::new(plan.system.rate_limit),
             plan: plan.system.clone(),
             flow: place,
+            streams: streams::declared(&plan.streams),
         };
         connectors::source(system).context(format!("Source {}", plan.name))
     }

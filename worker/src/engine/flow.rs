@@ -8,7 +8,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use futures::{StreamExt, stream};
 use millrace_crds::{
     flow::{DeliveryGuarantee, WriteMode},
-    plan::{Plan, StreamSelect, SystemPlan},
+    plan::{Plan, SystemPlan},
 };
 
 use super::{
@@ -132,10 +132,7 @@ impl Flow {
     /// `config` where a connector cannot be made from its settings.
     pub async fn open(plan: Plan, local: &Arc<LocalSecrets>) -> Result<Self> {
         let mut start = system(&plan, &plan.source.system, local);
-        start.streams = plan.source.streams.iter().filter_map(|rule| match &rule.select {
-            StreamSelect::Name(name) => Some(name.clone()),
-            StreamSelect::Match(_) => None,
-        }).collect();
+        start.streams = streams::declared(&plan.source.streams);
         let source = connectors::source(start).context("source")?;
         Self::with_source(plan, local, source).await
     }

@@ -64,6 +64,16 @@ pub async fn settle(plan: &Plan, source: &dyn Source, only: &[String]) -> Result
     }
 }
 
+/// The streams that the manifest names exactly.
+#[must_use]
+pub fn declared(rules: &[StreamRule]) -> Vec<String> {
+    let exact = |rule: &StreamRule| match &rule.select {
+        StreamSelect::Name(name) => Some(name.clone()),
+        StreamSelect::Match(_) => None,
+    };
+    rules.iter().filter_map(exact).collect()
+}
+
 /// Whether the Flow takes a stream of this name, as far as that can be told without the source.
 ///
 /// # Errors
