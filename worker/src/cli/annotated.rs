@@ -1,10 +1,29 @@
 //! The objects whose annotations are triggers of a Flow: the Flow, its Source, and the Connector that it reads through.
 
-use kube::{Resource, ResourceExt};
 use millrace_crds::{Plan, resources::namespace_of};
 
 use super::manifests::Loaded;
 use crate::engine::ledger::Annotated;
+
+/// One object from its metadata; a macro, since the kinds share fields and no type of ours.
+macro_rules! object {
+    ($kind:literal, $title:literal, $object:expr) => {{
+        let metadata = &$object.metadata;
+        let name = metadata.name.clone().unwrap_or_default();
+        let namespace = namespace_of(&$object).to_owned();
+        let local = || format!(concat!("local:", $title, "/{}/{}"), namespace, name);
+        Object {
+            kind: $kind,
+            annotated: Annotated {
+                object: format!(concat!($title, "/{}"), name),
+                uid: metadata.uid.clone().unwrap_or_else(local),
+                annotations: metadata.annotations.clone().unwrap_or_default(),
+            },
+            name,
+            namespace,
+        }
+    }};
+}
 
 /// One of them.
 pub(super) struct Object {
@@ -21,7 +40,8 @@ pub(super) struct Object {
 impl Object {
     /// Whether this is meant by `KIND/NAME`, the kind in any case.
     pub(super) fn is(&self, kind: &str, name: &str) -> bool {
-        self.kind.eq_ignore_ascii_case(kind) && (self.name == name || format!("{}/{}", self.namespace, self.name) == name)
+        self.kind.eq_ignore_ascii_case(kind)
+            && (self.name == name || format!("{}/{}", self.namespace, self.name) == name)
     }
 }
 
@@ -29,20 +49,17 @@ impl Object {
 pub(super) fn of(loaded: &Loaded, plan: &Plan) -> Vec<Object> {
     let resources = &loaded.resources;
     let namespace = &plan.flow.namespace;
-    let flow = resources.flow(namespace, &plan.flow.name).map(|flow| object("flow", "Flow", &flow.object));
-    let source = resources.source(namespace, &plan.source.name).map(|source| object("source", "Source", &source.object));
-    let connectors = resources.connectors.iter().filter(|connector| connector.object.name_any() == plan.source.system.connector);
-    let connectors = connectors.map(|connector| object("connector", "Connector", &connector.object));
+    let flow = resources
+        .flow(namespace, &plan.flow.name)
+        .map(|flow| object!("flow", "Flow", flow.object));
+    let source = resources
+        .source(namespace, &plan.source.name)
+        .map(|source| object!("source", "Source", source.object));
+    let connector = &plan.source.system.connector;
+    let connectors = resources
+        .connectors
+        .iter()
+        .filter(|found| found.object.metadata.name.as_ref() == Some(connector))
+        .map(|found| object!("connector", "Connector", found.object));
     flow.into_iter().chain(source).chain(connectors).collect()
-}
-
-fn object<K: Resource>(kind: &'static str, title: &str, object: &K) -> Object {
-    let (name, namespace) = (object.name_any(), namespace_of(object).to_owned());
-    let uid = object.uid().unwrap_or_else(|| format!("local:{title}/{namespace}/{name}"));
-    Object {
-        kind,
-        annotated: Annotated { object: format!("{title}/{name}"), uid, annotations: object.annotations().clone() },
-        name,
-        namespace,
-    }
 }

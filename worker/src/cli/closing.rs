@@ -49,7 +49,9 @@ impl Ended {
     }
 
     fn title(&self) -> String {
-        self.job.as_ref().map_or_else(|| self.flow.clone(), |job| format!("{} (Job {job})", self.flow))
+        self.job
+            .as_ref()
+            .map_or_else(|| self.flow.clone(), |job| format!("{} (Job {job})", self.flow))
     }
 
     /// Each failure: where, and what.
@@ -58,8 +60,13 @@ impl Ended {
         if let Some(Err(error)) = &self.result {
             return vec![(title, error)];
         }
-        let failed = self.streams().iter().filter_map(|stream| Some((stream, stream.outcome.as_ref().err()?)));
-        failed.map(|(stream, error)| (format!("{title}, stream {}", stream.name), error)).collect()
+        let failed = self
+            .streams()
+            .iter()
+            .filter_map(|stream| Some((stream, stream.outcome.as_ref().err()?)));
+        failed
+            .map(|(stream, error)| (format!("{title}, stream {}", stream.name), error))
+            .collect()
     }
 
     fn interrupted(&self) -> bool {
@@ -80,11 +87,20 @@ pub(super) fn close(ended: &[Ended], output: Output, dry_run: bool, to_stderr: b
         (Output::Text, true) => out::note(text(ended, dry_run)),
     }
     let failures: Vec<(String, &Error)> = ended.iter().flat_map(Ended::failures).collect();
-    failures.iter().for_each(|(place, error)| out::error(format_args!("{place}: {error}")));
-    let loaded = ended.iter().flat_map(Ended::streams).any(|stream| stream.outcome.is_ok());
+    failures
+        .iter()
+        .for_each(|(place, error)| out::error(format_args!("{place}: {error}")));
+    let loaded = ended
+        .iter()
+        .flat_map(Ended::streams)
+        .any(|stream| stream.outcome.is_ok());
     let exit = Exit::of(failures.iter().map(|(_, error)| *error), loaded);
     let interrupted = ended.iter().any(Ended::interrupted);
-    Ok(if exit == Exit::Done && interrupted { Exit::Interrupted } else { exit })
+    Ok(if exit == Exit::Done && interrupted {
+        Exit::Interrupted
+    } else {
+        exit
+    })
 }
 
 const COLUMNS: [(&str, fn(&Counts) -> u64); 9] = [
@@ -109,7 +125,10 @@ fn text(ended: &[Ended], dry_run: bool) -> String {
             table.add_row(row(&one.title(), stream));
         });
     }
-    table.column_iter_mut().skip(3).for_each(|column| column.set_cell_alignment(CellAlignment::Right));
+    table
+        .column_iter_mut()
+        .skip(3)
+        .for_each(|column| column.set_cell_alignment(CellAlignment::Right));
     let mut lines: Vec<String> = Vec::new();
     if !table.is_empty() {
         lines.push(table.trim_fmt());
@@ -143,7 +162,10 @@ fn remarks(ended: &Ended) -> Vec<String> {
     let mut lines = Vec::new();
     for stream in ended.streams() {
         if matches!(&stream.outcome, Ok(counts) if is_empty(stream, counts)) {
-            lines.push(format!("{title}, stream {}: the source has no rows.", stream.name));
+            lines.push(format!(
+                "{title}, stream {}: the source has no rows.",
+                stream.name
+            ));
         }
     }
     if let Some(Ok(report)) = &ended.result

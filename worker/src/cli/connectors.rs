@@ -69,7 +69,10 @@ fn table() -> String {
     for connector in CONNECTORS {
         table.add_row([connector.name, &roles(connector).join(", "), connector.summary]);
     }
-    format!("{}\n`millrace connectors NAME` shows the settings of one.", table.trim_fmt())
+    format!(
+        "{}\n`millrace connectors NAME` shows the settings of one.",
+        table.trim_fmt()
+    )
 }
 
 /// The table of the README.
@@ -77,8 +80,14 @@ fn markdown() -> String {
     let mut text = "| connector | source | destination | what it is |\n|---|:-:|:-:|---|\n".to_owned();
     for connector in CONNECTORS {
         let mark = |there: bool| if there { "✓" } else { "" };
-        let (source, destination) = (mark(connector.source.is_some()), mark(connector.destination.is_some()));
-        text += &format!("| `{}` | {source} | {destination} | {} |\n", connector.name, connector.summary);
+        let (source, destination) = (
+            mark(connector.source.is_some()),
+            mark(connector.destination.is_some()),
+        );
+        text += &format!(
+            "| `{}` | {source} | {destination} | {} |\n",
+            connector.name, connector.summary
+        );
     }
     text
 }
@@ -101,12 +110,17 @@ fn as_json(connector: &Connector) -> Value {
 
 fn credential(name: &str, variable: Option<&str>) -> Map<String, Value> {
     let variable = variable.map(|variable| ("fromEnv".to_owned(), variable.into()));
-    std::iter::once(("name".to_owned(), name.into())).chain(variable).collect()
+    std::iter::once(("name".to_owned(), name.into()))
+        .chain(variable)
+        .collect()
 }
 
 fn page(connector: &Connector) -> String {
     let mut text = format!("{}: {}\n", connector.name, connector.summary);
-    for (title, schema) in [("source", recipe::source_schema(connector)), ("destination", recipe::destination_schema(connector))] {
+    for (title, schema) in [
+        ("source", recipe::source_schema(connector)),
+        ("destination", recipe::destination_schema(connector)),
+    ] {
         if let Some(schema) = schema {
             text += &format!("\n`connection:` as a {title}\n{}\n", settings(&schema));
         }
@@ -114,7 +128,9 @@ fn page(connector: &Connector) -> String {
     if !connector.credentials.is_empty() {
         text += "\n`credentials:`\n";
         for (name, variable) in connector.credentials {
-            let found = variable.map(|variable| format!(" (a local run finds it in {variable})")).unwrap_or_default();
+            let found = variable
+                .map(|variable| format!(" (a local run finds it in {variable})"))
+                .unwrap_or_default();
             text += &format!("  {name}{found}\n");
         }
     }
@@ -124,14 +140,22 @@ fn page(connector: &Connector) -> String {
 fn settings(schema: &Map<String, Value>) -> String {
     let mut table = out::table(&["name", "type", "default", "what it is"]);
     let required = schema.get("required").and_then(Value::as_array);
-    for (name, property) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
+    for (name, property) in schema
+        .get("properties")
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten()
+    {
         let needed = required.is_some_and(|names| names.iter().any(|known| known == name));
         let default = match property.get("default") {
             _ if needed => "(needed)".to_owned(),
             Some(default) if !default.is_null() => yaml::flow(default),
             _ => String::new(),
         };
-        let description = property.get("description").and_then(Value::as_str).unwrap_or_default();
+        let description = property
+            .get("description")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
         table.add_row([name.as_str(), &kind(property), &default, &wrapped(description)]);
     }
     table.trim_fmt()
@@ -139,8 +163,12 @@ fn settings(schema: &Map<String, Value>) -> String {
 
 /// The type of a property in a word or two.
 fn kind(property: &Value) -> String {
-    let choices = ["enum", "oneOf", "anyOf"].iter().find_map(|key| property.get(key)?.as_array());
-    let Some(choices) = choices else { return type_of(property) };
+    let choices = ["enum", "oneOf", "anyOf"]
+        .iter()
+        .find_map(|key| property.get(key)?.as_array());
+    let Some(choices) = choices else {
+        return type_of(property);
+    };
     let mut words: Vec<String> = Vec::new();
     for choice in choices {
         let word = match choice.get("const").unwrap_or(choice) {
@@ -162,7 +190,12 @@ fn type_of(property: &Value) -> String {
         None => String::new(),
     };
     match property.get("type") {
-        Some(Value::Array(types)) => types.iter().filter(|word| *word != "null").map(of).collect::<Vec<_>>().join(" | "),
+        Some(Value::Array(types)) => types
+            .iter()
+            .filter(|word| *word != "null")
+            .map(of)
+            .collect::<Vec<_>>()
+            .join(" | "),
         Some(word) => of(word),
         None => "any".to_owned(),
     }
@@ -172,7 +205,9 @@ fn type_of(property: &Value) -> String {
 fn wrapped(text: &str) -> String {
     let mut lines = vec![String::new()];
     for word in text.split_whitespace() {
-        let line = lines.last_mut().filter(|line| line.is_empty() || line.chars().count() + word.chars().count() < 70);
+        let line = lines
+            .last_mut()
+            .filter(|line| line.is_empty() || line.chars().count() + word.chars().count() < 70);
         match line {
             Some(line) if line.is_empty() => line.push_str(word),
             Some(line) => *line += &format!(" {word}"),

@@ -39,13 +39,21 @@ pub(super) async fn run(args: DiscoverArgs) -> Result<Exit> {
     let mut found = Vec::new();
     for (place, plan) in loaded.sources(args.source.as_deref())? {
         let source = loaded.open_source(place.clone(), &plan)?;
-        let streams = source.discover().await.context(format!("Source {}", place.name))?;
+        let streams = source
+            .discover()
+            .await
+            .context(format!("Source {}", place.name))?;
         found.push((place, streams));
     }
     match args.output {
-        Output::Json => out::json(&json!({ "sources": found.iter().map(|(place, streams)| as_json(place, streams)).collect::<Vec<_>>() }))?,
+        Output::Json => out::json(
+            &json!({ "sources": found.iter().map(|(place, streams)| as_json(place, streams)).collect::<Vec<_>>() }),
+        )?,
         Output::Text => {
-            let blocks: Vec<String> = found.iter().map(|(place, streams)| block(place, streams)).collect();
+            let blocks: Vec<String> = found
+                .iter()
+                .map(|(place, streams)| block(place, streams))
+                .collect();
             out::line(blocks.join("---\n").trim_end())?;
         }
     }
@@ -67,9 +75,16 @@ fn as_json(place: &FlowRef, streams: &[StreamInfo]) -> Value {
 
 fn block(place: &FlowRef, streams: &[StreamInfo]) -> String {
     let plural = if streams.len() == 1 { "" } else { "s" };
-    let mut text = format!("# Source {}: {} stream{plural}\nstreams:\n", place.name, streams.len());
+    let mut text = format!(
+        "# Source {}: {} stream{plural}\nstreams:\n",
+        place.name,
+        streams.len()
+    );
     for info in streams {
-        let rows = info.rows.map(|rows| format!("    # {} rows", human::count(rows))).unwrap_or_default();
+        let rows = info
+            .rows
+            .map(|rows| format!("    # {} rows", human::count(rows)))
+            .unwrap_or_default();
         text += &format!("  - name: {}{rows}\n", yaml::flow(&info.name.clone().into()));
         match info.primary_key.is_empty() {
             false => text += &format!("    primaryKey: {}\n", yaml::flow(&json!(info.primary_key))),
@@ -77,8 +92,15 @@ fn block(place: &FlowRef, streams: &[StreamInfo]) -> String {
         }
         // A cursor that misses rows is worse than none: which one it is, is for a person to say.
         if let Some((best, others)) = info.cursors.split_first() {
-            let others = if others.is_empty() { String::new() } else { format!("    # or {}", others.join(", ")) };
-            text += &format!("    # cursorField: {}{others}\n", yaml::flow(&best.clone().into()));
+            let others = if others.is_empty() {
+                String::new()
+            } else {
+                format!("    # or {}", others.join(", "))
+            };
+            text += &format!(
+                "    # cursorField: {}{others}\n",
+                yaml::flow(&best.clone().into())
+            );
         }
         text += "    schema:\n";
         for field in odcs_fields(&info.schema) {
@@ -104,7 +126,11 @@ mod tests {
             Field::new("id", DataType::Int64, false),
             Field::new("price", DataType::Decimal128(15, 2), true),
             Field::new("on", DataType::Utf8, true),
-            Field::new("tags", DataType::List(Arc::new(Field::new("item", DataType::Utf8, true))), true),
+            Field::new(
+                "tags",
+                DataType::List(Arc::new(Field::new("item", DataType::Utf8, true))),
+                true,
+            ),
         ]);
         let info = StreamInfo {
             name: "public.orders".to_owned(),
@@ -113,10 +139,22 @@ mod tests {
             cursors: vec!["updated_at".to_owned(), "created_at".to_owned()],
             rows: Some(1200),
         };
-        let place = FlowRef { namespace: "default".to_owned(), name: "shop".to_owned(), uid: String::new(), labels: BTreeMap::new() };
-        let keyless = StreamInfo { name: "log".to_owned(), primary_key: Vec::new(), ..info.clone() };
+        let place = FlowRef {
+            namespace: "default".to_owned(),
+            name: "shop".to_owned(),
+            uid: String::new(),
+            labels: BTreeMap::new(),
+        };
+        let keyless = StreamInfo {
+            name: "log".to_owned(),
+            primary_key: Vec::new(),
+            ..info.clone()
+        };
         let block = block(&place, &[info, keyless]);
-        assert!(block.contains("  - name: public.orders    # 1,200 rows\n    primaryKey: [id]\n"), "{block}");
+        assert!(
+            block.contains("  - name: public.orders    # 1,200 rows\n    primaryKey: [id]\n"),
+            "{block}"
+        );
         let indented: String = block.lines().map(|line| format!("  {line}\n")).collect();
         let manifest = format!(
             "apiVersion: {}\nkind: Source\nmetadata: {{ name: shop }}\nspec:\n  connector: {{ name: file }}\n  connection: {{ url: x }}\n{indented}",

@@ -48,7 +48,14 @@ impl Display {
             tracing::info!(flow, stream, "begins");
         }
         let now = Instant::now();
-        let entry = Entry { flow: flow.to_owned(), stream: stream.to_owned(), progress: progress.clone(), begun: now, told: now, bar };
+        let entry = Entry {
+            flow: flow.to_owned(),
+            stream: stream.to_owned(),
+            progress: progress.clone(),
+            begun: now,
+            told: now,
+            bar,
+        };
         self.entries().push(entry);
     }
 
@@ -116,7 +123,14 @@ impl Entry {
             None if self.told.elapsed() >= LINE && self.progress.phase() != Phase::Done => {
                 self.told = Instant::now();
                 let phase = word(self.progress.phase());
-                tracing::info!(flow = self.flow, stream = self.stream, rows, bytes, phase, "at work");
+                tracing::info!(
+                    flow = self.flow,
+                    stream = self.stream,
+                    rows,
+                    bytes,
+                    phase,
+                    "at work"
+                );
             }
             None => {}
         }
@@ -127,7 +141,9 @@ impl Entry {
         let (rows, bytes) = self.progress.so_far();
         let estimate = self.progress.estimate();
         let by_rows = estimate.rows.map(|all| (rows, all));
-        by_rows.or_else(|| estimate.bytes.map(|all| (bytes, all))).filter(|(_, all)| *all > 0)
+        by_rows
+            .or_else(|| estimate.bytes.map(|all| (bytes, all)))
+            .filter(|(_, all)| *all > 0)
     }
 
     fn words(&self) -> String {
@@ -140,7 +156,10 @@ impl Entry {
             return words + ", " + word(self.progress.phase());
         }
         words += &format!(", {} rows/s", human::count(rate(rows, self.begun.elapsed())));
-        if let Some(left) = self.part().and_then(|(done, all)| left(done, all, self.begun.elapsed())) {
+        if let Some(left) = self
+            .part()
+            .and_then(|(done, all)| left(done, all, self.begun.elapsed()))
+        {
             words += &format!(", {} left", human::clock(left));
         }
         words
@@ -177,7 +196,8 @@ fn rate(rows: u64, time: Duration) -> u64 {
 /// The time that is left at the pace so far; `None` while that says nothing yet.
 fn left(done: u64, all: u64, time: Duration) -> Option<Duration> {
     let open = all.checked_sub(done)?;
-    (done > 0 && time > Duration::from_secs(1)).then(|| time.mul_f64(human::to_float(open) / human::to_float(done)))
+    (done > 0 && time > Duration::from_secs(1))
+        .then(|| time.mul_f64(human::to_float(open) / human::to_float(done)))
 }
 
 #[cfg(test)]

@@ -79,7 +79,10 @@ mod tests {
     fn what_a_person_must_decide_counts_most() {
         let (state, transient) = (Error::state("StateLost", "gone"), Error::transient("busy"));
         assert_eq!(Exit::of([&transient, &state], true), Exit::State);
-        assert_eq!(Exit::of([&transient, &Error::config("wrong")], false), Exit::Failed);
+        assert_eq!(
+            Exit::of([&transient, &Error::config("wrong")], false),
+            Exit::Failed
+        );
     }
 
     #[test]
@@ -92,13 +95,24 @@ mod tests {
     #[test]
     fn a_fenced_worker_says_so_unless_worse_happened() {
         assert_eq!(Exit::of([&Error::fenced("newer")], true), Exit::Fenced);
-        assert_eq!(Exit::of([&Error::fenced("newer"), &Error::data("row")], true), Exit::Failed);
+        assert_eq!(
+            Exit::of([&Error::fenced("newer"), &Error::data("row")], true),
+            Exit::Failed
+        );
         assert_eq!(Exit::of([], true), Exit::Done);
     }
 
     #[test]
     fn every_code_is_documented() {
-        let codes = [Exit::Done, Exit::Failed, Exit::Config, Exit::State, Exit::Interrupted, Exit::Fenced, Exit::Aborted(2)];
+        let codes = [
+            Exit::Done,
+            Exit::Failed,
+            Exit::Config,
+            Exit::State,
+            Exit::Interrupted,
+            Exit::Fenced,
+            Exit::Aborted(2),
+        ];
         for code in codes.map(Exit::code) {
             assert!(HELP.contains(&format!("  {code}")), "{code}");
         }

@@ -2,7 +2,12 @@
 
 use clap::Args;
 
-use super::{exit::Exit, manifests::{self, Manifests}, out, place::StateArgs};
+use super::{
+    exit::Exit,
+    manifests::{self, Manifests},
+    out,
+    place::StateArgs,
+};
 use crate::{
     engine::{flow::Flow, streams},
     error::{Error, Result},
@@ -45,7 +50,9 @@ pub(super) async fn run(args: FilesArgs) -> Result<Exit> {
 fn whole(file: &str) -> String {
     match file.contains("://") {
         true => file.to_owned(),
-        false => std::path::absolute(file).map_or_else(|_| file.to_owned(), |path| path.display().to_string()),
+        false => {
+            std::path::absolute(file).map_or_else(|_| file.to_owned(), |path| path.display().to_string())
+        }
     }
 }
 
@@ -62,7 +69,12 @@ pub(super) async fn names(flow: &Flow, wanted: &[String]) -> Result<Vec<String>>
         }
     }
     if known.is_empty() {
-        known = flow.streams(&[]).await?.into_iter().map(|stream| stream.name).collect();
+        known = flow
+            .streams(&[])
+            .await?
+            .into_iter()
+            .map(|stream| stream.name)
+            .collect();
     }
     match wanted.iter().find(|name| !known.contains(name)) {
         Some(name) => Err(Error::config(format!("{} has no stream `{name}`", flow.name()))

@@ -30,9 +30,13 @@ pub(super) struct InitArgs {
 /// `config` where one of the files is there already, or the directory cannot be written.
 pub(super) fn run(args: &InitArgs) -> Result<Exit> {
     let directory = &args.directory;
-    let taken = FILES.iter().map(|(name, _)| directory.join(name)).find(|path| path.exists());
+    let taken = FILES
+        .iter()
+        .map(|(name, _)| directory.join(name))
+        .find(|path| path.exists());
     if let Some(path) = taken {
-        return Err(Error::config(format!("{} is there already", path.display())).advice("name another directory: `millrace init DIR`"));
+        return Err(Error::config(format!("{} is there already", path.display()))
+            .advice("name another directory: `millrace init DIR`"));
     }
     fs::create_dir_all(directory).context(directory.display())?;
     for (name, text) in FILES {
@@ -52,7 +56,9 @@ pub(super) fn run(args: &InitArgs) -> Result<Exit> {
 fn create(path: &Path, text: &str) -> Result<()> {
     let file = fs::OpenOptions::new().write(true).create_new(true).open(path);
     match file.and_then(|mut file| file.write_all(text.as_bytes())) {
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => Err(Error::config(format!("{} is there already", path.display()))),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            Err(Error::config(format!("{} is there already", path.display())))
+        }
         result => result.context(path.display()),
     }
 }
@@ -65,7 +71,9 @@ mod tests {
     #[test]
     fn what_is_written_is_sound_and_never_overwrites() {
         let place = tempfile::tempdir().unwrap();
-        let args = InitArgs { directory: place.path().join("new") };
+        let args = InitArgs {
+            directory: place.path().join("new"),
+        };
         run(&args).unwrap();
         let loaded = manifests::load(&[args.directory.join(FILES[0].0)]).unwrap();
         assert!(loaded.resolution.problems.is_empty());

@@ -16,14 +16,22 @@ static BARS: std::sync::OnceLock<MultiProgress> = std::sync::OnceLock::new();
 pub(super) fn bars() -> &'static MultiProgress {
     BARS.get_or_init(|| {
         let hidden = !std::io::stderr().is_terminal() || json();
-        let target = if hidden { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
+        let target = if hidden {
+            ProgressDrawTarget::hidden()
+        } else {
+            ProgressDrawTarget::stderr()
+        };
         MultiProgress::with_draw_target(target)
     })
 }
 
 /// Writes to the terminal while the bars are out of the way.
 pub(super) fn quietly(write: impl FnOnce()) {
-    if bars().is_hidden() { write() } else { bars().suspend(write) }
+    if bars().is_hidden() {
+        write()
+    } else {
+        bars().suspend(write)
+    }
 }
 
 /// Begins to log.
@@ -52,17 +60,24 @@ fn json() -> bool {
 
 /// On a terminal the bars tell how it goes, so that only warnings are worth a line.
 fn filter() -> Result<EnvFilter> {
-    let wanted = ["MILLRACE_LOG", "RUST_LOG"].iter().find_map(|name| std::env::var(name).ok().filter(|text| !text.is_empty()));
+    let wanted = ["MILLRACE_LOG", "RUST_LOG"]
+        .iter()
+        .find_map(|name| std::env::var(name).ok().filter(|text| !text.is_empty()));
     let wanted = wanted.unwrap_or_else(|| if bars().is_hidden() { "info" } else { "warn" }.to_owned());
     let directives = directives(&wanted);
     EnvFilter::try_new(&directives).map_err(|error| {
-        Error::config(format!("MILLRACE_LOG=`{wanted}` is no filter: {error}")).advice("write error, warn, info, debug or trace")
+        Error::config(format!("MILLRACE_LOG=`{wanted}` is no filter: {error}"))
+            .advice("write error, warn, info, debug or trace")
     })
 }
 
 fn directives(wanted: &str) -> String {
     let plain = wanted.chars().all(|letter| letter.is_ascii_alphanumeric());
-    if plain { format!("error,millrace={wanted},millrace_crds={wanted}") } else { wanted.to_owned() }
+    if plain {
+        format!("error,millrace={wanted},millrace_crds={wanted}")
+    } else {
+        wanted.to_owned()
+    }
 }
 
 /// Standard error, line by line.

@@ -17,17 +17,16 @@ use super::out;
 use crate::{
     connector::{Source, System},
     connectors,
-    engine::{flow::Flow, streams},
+    engine::flow::Flow,
     error::{Context, Error, Result},
-    rate::RateLimiter,
-    secrets::{LocalSecrets, Secrets},
+    secrets::LocalSecrets,
 };
 
 /// The manifests to read.
 #[derive(Args, Clone, Debug)]
 pub(super) struct Manifests {
     /// Manifests (YAML or JSON, several documents in one file too), or directories of them
-    #[arg(required = true, value_name = "FILE|DIR")]
+    #[arg(default_value = ".", value_name = "FILE|DIR")]
     pub(super) paths: Vec<PathBuf>,
 }
 
@@ -44,10 +43,17 @@ pub(super) struct Loaded {
 /// The problems of the files, where they cannot be read as resources.
 pub(super) fn read(paths: &[PathBuf]) -> Result<Loaded, Vec<Problem>> {
     let resources = millrace_crds::manifest::read(paths)?;
-    let environment = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    let setting = Setting::Local { environment: environment.collect() };
+    let environment = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let setting = Setting::Local {
+        environment: environment.collect(),
+    };
     let resolution = millrace_crds::resolve(&resources, builtin(), &setting);
-    Ok(Loaded { resources, resolution, setting })
+    Ok(Loaded {
+        resources,
+        resolution,
+        setting,
+    })
 }
 
 /// Reads and resolves, and tells every problem.
@@ -66,14 +72,22 @@ pub(super) fn load(paths: &[PathBuf]) -> Result<Loaded> {
 /// Tells problems, one a line.
 pub(super) fn tell(problems: &[Problem]) {
     for problem in problems {
-        if problem.is_error() { out::error(problem) } else { out::warning(problem) }
+        if problem.is_error() {
+            out::error(problem)
+        } else {
+            out::warning(problem)
+        }
     }
 }
 
 fn refused(problems: &[Problem]) -> Error {
     tell(problems);
     let errors = problems.iter().filter(|problem| problem.is_error()).count();
-    let things = if errors == 1 { "1 error".to_owned() } else { format!("{errors} errors") };
+    let things = if errors == 1 {
+        "1 error".to_owned()
+    } else {
+        format!("{errors} errors")
+    };
     Error::config(format!("the manifests have {things}; nothing was read"))
 }
 
@@ -94,18 +108,37 @@ impl Loaded {
 
     /// Why there is no Flow of a name.
     pub(super) fn no_flow(&self, name: &str) -> Error {
-        let names: Vec<String> = self.resolution.plans.iter().map(|plan| plan.flow.name.clone()).collect();
+        let names: Vec<String> = self
+            .resolution
+            .plans
+            .iter()
+            .map(|plan| plan.flow.name.clone())
+            .collect();
         let error = Error::config(format!("these manifests have no Flow {name}"));
-        if names.is_empty() { error } else { error.advice(format!("they have {}", names.join(", "))) }
+        if names.is_empty() {
+            error
+        } else {
+            error.advice(format!("they have {}", names.join(", ")))
+        }
     }
 
     /// The Secrets of one namespace.
     pub(super) fn secrets(&self, namespace: &str) -> Arc<LocalSecrets> {
         let mut values = LocalSecrets::new();
-        for secret in self.resources.secrets.iter().filter(|secret| secret.namespace == namespace) {
+        for secret in self
+            .resources
+            .secrets
+            .iter()
+            .filter(|secret| secret.namespace == namespace)
+        {
             for key in secret.keys() {
-                let text = secret.get(key).map(|bytes| String::from_utf8_lossy(bytes).into_owned());
-                values.insert((secret.name.clone(), key.to_owned()), SecretString::from(text.unwrap_or_default()));
+                let text = secret
+                    .get(key)
+                    .map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+                values.insert(
+                    (secret.name.clone(), key.to_owned()),
+                    SecretString::from(text.unwrap_or_default()),
+                );
             }
         }
         Arc::new(values)
@@ -125,8 +158,16 @@ impl Loaded {
     /// # Errors
     /// `config` where there is none.
     pub(super) fn sources(&self, name: Option<&str>) -> Result<Vec<(FlowRef, SourcePlan)>> {
-        let resolver = Resolver { resources: &self.resources, recipes: builtin(), setting: &self.setting };
-        let named = |place: &FlowRef| name.is_none_or(|name| name == place.name || name == format!("{}/{}", place.namespace, place.name));
+        let resolver = Resolver {
+            resources: &self.resources,
+            recipes: builtin(),
+            setting: &self.setting,
+        };
+        let named = |place: &FlowRef| {
+            name.is_none_or(|name| {
+                name == place.name || name == format!("{}/{}", place.namespace, place.name)
+            })
+        };
         let plans = self.resources.sources.iter().filter_map(|source| {
             let place = FlowRef {
                 namespace: namespace_of(&source.object).to_owned(),
@@ -140,9 +181,15 @@ impl Loaded {
         if !found.is_empty() {
             return Ok(found);
         }
-        let known: Vec<String> = self.resources.sources.iter().filter_map(|source| source.object.metadata.name.clone()).collect();
+        let known: Vec<String> = self
+            .resources
+            .sources
+            .iter()
+            .filter_map(|source| source.object.metadata.name.clone())
+            .collect();
         Err(match (name, known.is_empty()) {
-            (Some(name), false) => Error::config(format!("these manifests have no Source {name}")).advice(format!("they have {}", known.join(", "))),
+            (Some(name), false) => Error::config(format!("these manifests have no Source {name}"))
+                .advice(format!("they have {}", known.join(", "))),
             _ => Error::config("these manifests have no Source"),
         })
     }
@@ -152,14 +199,7 @@ impl Loaded {
     /// # Errors
     /// `config` where it cannot be made from its settings.
     pub(super) fn open_source(&self, place: FlowRef, plan: &SourcePlan) -> Result<Arc<dyn Source>> {
-        let base = PathBuf::from(plan.system.base_dir.as_deref().unwrap_or("."));
-        let system = System {
-            secrets: Secrets::new(plan.system.credentials.clone(), self.secrets(&place.namespace), base),
-            limiter: RateLimiter::new(plan.system.rate_limit),
-            plan: plan.system.clone(),
-            flow: place,
-            streams: streams::declared(&plan.streams),
-        };
+        let system = System::of_source(place.clone(), plan, &self.secrets(&place.namespace));
         connectors::source(system).context(format!("Source {}", plan.name))
     }
 }

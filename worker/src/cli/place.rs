@@ -50,7 +50,9 @@ impl FromStr for StatePlace {
 }
 
 fn first_variable(names: &[&str]) -> Option<String> {
-    names.iter().find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
+    names
+        .iter()
+        .find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
 }
 
 impl StateArgs {
@@ -68,7 +70,10 @@ impl StateArgs {
     pub(super) async fn open(&self) -> Result<Arc<dyn Store>> {
         let plan = StatePlan {
             id: String::new(),
-            store: self.place.clone().map_or(StateStorePlan::Default, |place| place.0),
+            store: self
+                .place
+                .clone()
+                .map_or(StateStorePlan::Default, |place| place.0),
             hash_cursor: false,
             deletion_policy: DeletionPolicy::Retain,
         };
@@ -86,7 +91,9 @@ pub(super) fn of(plan: &Plan) -> Result<String> {
         StateStorePlan::Default => state::default_directory()?.display().to_string(),
         StateStorePlan::Directory(path) => base.join(path).display().to_string(),
         StateStorePlan::S3(place) => format!("s3://{}/{}", place.bucket, place.prefix),
-        StateStorePlan::ConfigMap => return Err(Error::config("state in a ConfigMap needs the operator").advice("give `--state DIR`")),
+        StateStorePlan::ConfigMap => {
+            return Err(Error::config("state in a ConfigMap needs the operator").advice("give `--state DIR`"));
+        }
     })
 }
 
@@ -106,7 +113,9 @@ mod tests {
     #[test]
     fn a_bucket_has_a_prefix() {
         let place: StatePlace = "s3://lake/state/here/".parse().unwrap();
-        let StateStorePlan::S3(s3) = place.0 else { panic!("no bucket") };
+        let StateStorePlan::S3(s3) = place.0 else {
+            panic!("no bucket")
+        };
         assert_eq!((s3.bucket.as_str(), s3.prefix.as_str()), ("lake", "state/here"));
         assert!("gs://lake".parse::<StatePlace>().is_err());
         assert!("s3://".parse::<StatePlace>().is_err());

@@ -40,13 +40,21 @@ pub(super) async fn run(args: PreviewArgs) -> Result<Exit> {
     let mut candidates = Vec::new();
     for (place, plan) in loaded.sources(args.source.as_deref())? {
         let source = loaded.open_source(place.clone(), &plan)?;
-        let found = source.discover().await.context(format!("Source {}", place.name))?;
+        let found = source
+            .discover()
+            .await
+            .context(format!("Source {}", place.name))?;
         for info in found {
             let wanted = match &args.stream {
                 Some(name) => info.name == *name,
                 None => streams::is_ruled(&plan, &info.name)?,
             };
-            candidates.push((wanted, info.clone(), source.clone(), streams::of_source(&plan, &info)?));
+            candidates.push((
+                wanted,
+                info.clone(),
+                source.clone(),
+                streams::of_source(&plan, &info)?,
+            ));
         }
     }
     let names: Vec<String> = candidates.iter().map(|(_, info, ..)| info.name.clone()).collect();
@@ -54,7 +62,9 @@ pub(super) async fn run(args: PreviewArgs) -> Result<Exit> {
     let (Some((_, info, source, stream)), None) = (wanted.next(), wanted.next()) else {
         return Err(ambiguous(args.stream.as_deref(), &names));
     };
-    let batches = first(source.as_ref(), &stream, args.rows).await.context(format!("stream {}", info.name))?;
+    let batches = first(source.as_ref(), &stream, args.rows)
+        .await
+        .context(format!("stream {}", info.name))?;
     print(&info, &batches)?;
     Ok(Exit::Done)
 }
@@ -65,8 +75,11 @@ fn ambiguous(asked: Option<&str>, names: &[String]) -> Error {
         Some(name) if names.iter().any(|known| known == name) => {
             Error::config(format!("more than one Source has a stream `{name}`")).advice("add `--source NAME`")
         }
-        Some(name) => Error::config(format!("there is no stream `{name}`")).reason("UnknownStream").advice(format!("there is {known}")),
-        None => Error::config("there is more than one stream, or none").advice(format!("add `--stream NAME`: {known}")),
+        Some(name) => Error::config(format!("there is no stream `{name}`"))
+            .reason("UnknownStream")
+            .advice(format!("there is {known}")),
+        None => Error::config("there is more than one stream, or none")
+            .advice(format!("add `--stream NAME`: {known}")),
     }
 }
 

@@ -82,11 +82,20 @@ pub(super) async fn run(args: RunArgs) -> Result<Exit> {
     let loaded = manifests::load(&args.manifests.paths)?;
     let chosen = args.chosen(&loaded)?;
     let drain = Drain::default();
-    if args.watch || chosen.iter().any(|(plan, _)| plan.run.mode == Mode::Continuous && !args.dry_run) {
+    if args.watch
+        || chosen
+            .iter()
+            .any(|(plan, _)| plan.run.mode == Mode::Continuous && !args.dry_run)
+    {
         return watch::run(args, loaded, drain).await;
     }
-    let to_stderr = chosen.iter().any(|(plan, _)| plan.destination.system.type_ == "stdout");
-    let (suspended, active): (Vec<_>, Vec<_>) = chosen.into_iter().enumerate().partition(|(_, (plan, _))| plan.run.suspend);
+    let to_stderr = chosen
+        .iter()
+        .any(|(plan, _)| plan.destination.system.type_ == "stdout");
+    let (suspended, active): (Vec<_>, Vec<_>) = chosen
+        .into_iter()
+        .enumerate()
+        .partition(|(_, (plan, _))| plan.run.suspend);
     let tasks = open(&loaded, active).await?;
     let tasks = narrow(tasks, &args.streams).await?;
     tell_places(tasks.iter().map(|(_, task)| &task.flow));
@@ -99,7 +108,11 @@ pub(super) async fn run(args: RunArgs) -> Result<Exit> {
         signal = signals::listen(&drain) => return Ok(Exit::Aborted(signal?)),
         never = display.draw() => match never {},
     };
-    ended.extend(suspended.into_iter().map(|(place, (plan, job))| (place, skipped(&plan, job.as_ref(), "suspended"))));
+    ended.extend(
+        suspended
+            .into_iter()
+            .map(|(place, (plan, job))| (place, skipped(&plan, job.as_ref(), "suspended"))),
+    );
     ended.sort_by_key(|(place, _)| *place);
     let ended: Vec<Ended> = ended.into_iter().map(|(_, ended)| ended).collect();
     closing::close(&ended, args.output, args.dry_run, to_stderr)
@@ -110,12 +123,17 @@ impl RunArgs {
     fn chosen(&self, loaded: &Loaded) -> Result<Vec<(Plan, Option<JobPlan>)>> {
         let wanted = |plan: &Plan| self.flow.as_ref().is_none_or(|name| is_named(plan, name));
         let flows = loaded.resolution.plans.iter().map(|plan| (plan.clone(), None));
-        let jobs = loaded.resolution.jobs.iter().map(|job| (job.plan.clone(), Some(job.clone())));
+        let jobs = loaded
+            .resolution
+            .jobs
+            .iter()
+            .map(|job| (job.plan.clone(), Some(job.clone())));
         let mut chosen: Vec<_> = flows.chain(jobs).filter(|(plan, _)| wanted(plan)).collect();
         chosen.iter_mut().for_each(|(plan, _)| self.state.apply(plan));
         match (&self.flow, chosen.is_empty()) {
             (Some(name), true) => Err(loaded.no_flow(name)),
-            (None, true) => Err(Error::config("there is no Flow and no Job in these manifests").advice("`millrace init` writes one to start from")),
+            (None, true) => Err(Error::config("there is no Flow and no Job in these manifests")
+                .advice("`millrace init` writes one to start from")),
             _ => Ok(chosen),
         }
     }
@@ -154,7 +172,14 @@ async fn open(loaded: &Loaded, chosen: Vec<(usize, (Plan, Option<JobPlan>))>) ->
     let (mut tasks, mut errors) = (Vec::new(), Vec::new());
     for (place, (plan, job)) in chosen {
         match loaded.open(&plan).await {
-            Ok(flow) => tasks.push((place, Task { flow, job, streams: Vec::new() })),
+            Ok(flow) => tasks.push((
+                place,
+                Task {
+                    flow,
+                    job,
+                    streams: Vec::new(),
+                },
+            )),
             Err(error) => errors.push(error),
         }
     }
@@ -171,15 +196,26 @@ async fn open(loaded: &Loaded, chosen: Vec<(usize, (Plan, Option<JobPlan>))>) ->
 /// With several Flows a stream that is asked for need not be in all of them, but in one at least.
 async fn narrow(mut tasks: Vec<(usize, Task)>, wanted: &[String]) -> Result<Vec<(usize, Task)>> {
     if tasks.len() < 2 || wanted.is_empty() {
-        tasks.iter_mut().for_each(|(_, task)| task.streams = wanted.to_vec());
+        tasks
+            .iter_mut()
+            .for_each(|(_, task)| task.streams = wanted.to_vec());
         return Ok(tasks);
     }
     for (_, task) in &mut tasks {
         let there = task.flow.streams(&[]).await?;
-        task.streams = wanted.iter().filter(|name| there.iter().any(|stream| stream.name == **name)).cloned().collect();
+        task.streams = wanted
+            .iter()
+            .filter(|name| there.iter().any(|stream| stream.name == **name))
+            .cloned()
+            .collect();
     }
-    if let Some(name) = wanted.iter().find(|name| !tasks.iter().any(|(_, task)| task.streams.contains(name))) {
-        return Err(Error::config(format!("no Flow has a stream `{name}`")).reason("UnknownStream").advice("`millrace discover` lists the streams"));
+    if let Some(name) = wanted
+        .iter()
+        .find(|name| !tasks.iter().any(|(_, task)| task.streams.contains(name)))
+    {
+        return Err(Error::config(format!("no Flow has a stream `{name}`"))
+            .reason("UnknownStream")
+            .advice("`millrace discover` lists the streams"));
     }
     tasks.retain(|(_, task)| !task.streams.is_empty());
     Ok(tasks)
@@ -188,14 +224,25 @@ async fn narrow(mut tasks: Vec<(usize, Task)>, wanted: &[String]) -> Result<Vec<
 /// Says where state lies, once for each place.
 pub(super) fn tell_places<'a>(flows: impl Iterator<Item = &'a Flow>) {
     let places: std::collections::BTreeSet<String> = flows.map(|flow| flow.store.place()).collect();
-    places.iter().for_each(|place| out::note(format_args!("state: {place}")));
+    places
+        .iter()
+        .for_each(|place| out::note(format_args!("state: {place}")));
 }
 
-async fn all(tasks: Vec<(usize, Task)>, request: &Request, display: &Display, parallel: usize) -> Vec<(usize, Ended)> {
+async fn all(
+    tasks: Vec<(usize, Task)>,
+    request: &Request,
+    display: &Display,
+    parallel: usize,
+) -> Vec<(usize, Ended)> {
     let mut groups: Vec<Vec<(usize, Task)>> = Vec::new();
     for task in tasks {
         let state = |task: &Task| task.flow.plan.state.id.clone();
-        match groups.iter_mut().find(|group| group.first().is_some_and(|(_, first)| state(first) == state(&task.1))) {
+        match groups.iter_mut().find(|group| {
+            group
+                .first()
+                .is_some_and(|(_, first)| state(first) == state(&task.1))
+        }) {
             Some(group) => group.push(task),
             None => groups.push(vec![task]),
         }
@@ -207,7 +254,13 @@ async fn all(tasks: Vec<(usize, Task)>, request: &Request, display: &Display, pa
         }
         ended
     });
-    groups.buffer_unordered(parallel).collect::<Vec<_>>().await.into_iter().flatten().collect()
+    groups
+        .buffer_unordered(parallel)
+        .collect::<Vec<_>>()
+        .await
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 async fn one(task: Task, request: &Request, display: &Display) -> Ended {
@@ -215,12 +268,24 @@ async fn one(task: Task, request: &Request, display: &Display) -> Ended {
     if request.drain.asked() {
         return skipped(&flow.plan, job.as_ref(), INTERRUPTED);
     }
-    let request = Request { streams, ..request.clone() };
+    let request = Request {
+        streams,
+        ..request.clone()
+    };
     let result = match &job {
-        Some(job) => shown(&flow, display, async |observe| job::run(&flow, job, &request, observe).await).await,
+        Some(job) => {
+            shown(&flow, display, async |observe| {
+                job::run(&flow, job, &request, observe).await
+            })
+            .await
+        }
         None => shown(&flow, display, async |observe| flow.run(&request, observe).await).await,
     };
-    Ended { result: Some(result), ..skipped(&flow.plan, job.as_ref(), "") }.begun()
+    Ended {
+        result: Some(result),
+        ..skipped(&flow.plan, job.as_ref(), "")
+    }
+    .begun()
 }
 
 /// Runs with a display.
@@ -247,6 +312,9 @@ fn skipped(plan: &Plan, job: Option<&JobPlan>, why: &'static str) -> Ended {
 
 impl Ended {
     fn begun(self) -> Self {
-        Self { skipped: None, ..self }
+        Self {
+            skipped: None,
+            ..self
+        }
     }
 }

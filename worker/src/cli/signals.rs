@@ -3,10 +3,7 @@
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::out;
-use crate::{
-    engine::drain::Drain,
-    error::Result,
-};
+use crate::{engine::drain::Drain, error::Result};
 
 const SIGINT: u8 = 2;
 const SIGTERM: u8 = 15;
@@ -25,7 +22,13 @@ pub(super) async fn listen(drain: &Drain) -> Result<u8> {
     };
     let first = next().await;
     drain.ask();
-    let again = if first == SIGINT { "press Ctrl-C again" } else { "send the signal again" };
-    out::note(format_args!("stopping: loads that have begun are finished and committed; {again} to end at once"));
+    let again = if first == SIGINT {
+        "press Ctrl-C again"
+    } else {
+        "send the signal again"
+    };
+    out::note(format_args!(
+        "stopping: loads that have begun are finished and committed; {again} to end at once"
+    ));
     Ok(next().await)
 }

@@ -83,7 +83,12 @@ struct SetArgs {
     #[command(flatten)]
     flow: FlowArgs,
     /// The watermark after which the next delta reads: JSON, or else plain text
-    #[arg(long, value_name = "VALUE", required_unless_present = "offset", conflicts_with = "offset")]
+    #[arg(
+        long,
+        value_name = "VALUE",
+        required_unless_present = "offset",
+        conflicts_with = "offset"
+    )]
     watermark: Option<String>,
     /// The whole offset, as `millrace state show --output json` prints it
     #[arg(long, value_name = "JSON")]
@@ -95,7 +100,12 @@ struct RestoreArgs {
     #[command(flatten)]
     flow: FlowArgs,
     /// The revision, as `millrace state history` names it
-    #[arg(long, value_name = "GENERATION.COMMIT", required_unless_present = "from_destination", conflicts_with = "from_destination")]
+    #[arg(
+        long,
+        value_name = "GENERATION.COMMIT",
+        required_unless_present = "from_destination",
+        conflicts_with = "from_destination"
+    )]
     to: Option<String>,
     /// Make the record anew from what the destination says, where it is missing or damaged; needs the manifests
     #[arg(long, requires = "manifests")]
@@ -152,10 +162,16 @@ async fn set(args: &SetArgs) -> Result<()> {
     let selected = Selected::open(&args.flow).await?;
     for shard in selected.one_stream("state set")? {
         let offset = match (&args.offset, &args.watermark) {
-            (Some(text), _) => serde_json::from_str(text).map_err(|error| Error::config(format!("--offset is no JSON: {error}")))?,
-            (None, watermark) => with_watermark(&selected, &shard, watermark.as_deref().unwrap_or_default()).await?,
+            (Some(text), _) => serde_json::from_str(text)
+                .map_err(|error| Error::config(format!("--offset is no JSON: {error}")))?,
+            (None, watermark) => {
+                with_watermark(&selected, &shard, watermark.as_deref().unwrap_or_default()).await?
+            }
         };
-        changed(&shard, &admin::set(selected.store.as_ref(), &shard, offset, &nonce()).await?);
+        changed(
+            &shard,
+            &admin::set(selected.store.as_ref(), &shard, offset, &nonce()).await?,
+        );
     }
     Ok(())
 }
@@ -165,7 +181,10 @@ async fn with_watermark(selected: &Selected, shard: &ShardId, watermark: &str) -
     let record = admin::show(selected.store.as_ref(), shard).await?;
     let mut offset = record.edit.map_or(record.committed.offset, |edit| edit.offset);
     let Some(map) = offset.as_object_mut() else {
-        return Err(Error::config(format!("{shard} has no offset yet, so there is no watermark to set")).advice("run a full load first"));
+        return Err(Error::config(format!(
+            "{shard} has no offset yet, so there is no watermark to set"
+        ))
+        .advice("run a full load first"));
     };
     let value = serde_json::from_str(watermark).unwrap_or_else(|_| Value::from(watermark));
     map.insert("watermark".to_owned(), value);
@@ -190,9 +209,16 @@ async fn restore(args: &RestoreArgs) -> Result<()> {
 
 async fn reset(args: &ResetArgs) -> Result<()> {
     let selected = Selected::open(&args.flow).await?;
-    let shards = if args.all_streams { selected.shards().await? } else { selected.one_stream("state reset")? };
+    let shards = if args.all_streams {
+        selected.shards().await?
+    } else {
+        selected.one_stream("state reset")?
+    };
     for shard in shards {
-        changed(&shard, &admin::reset(selected.store.as_ref(), &shard, &nonce()).await?);
+        changed(
+            &shard,
+            &admin::reset(selected.store.as_ref(), &shard, &nonce()).await?,
+        );
     }
     Ok(())
 }
@@ -201,15 +227,23 @@ fn changed(shard: &ShardId, record: &Record) {
     let next = match &record.edit {
         Some(edit) if edit.is_reset() => "begins anew".to_owned(),
         Some(edit) => format!("goes on from {}", edit.offset),
-        None => format!("goes on from commit {}.{}", record.committed.generation, record.committed.seq),
+        None => format!(
+            "goes on from commit {}.{}",
+            record.committed.generation, record.committed.seq
+        ),
     };
     out::note(format_args!("{shard}: the next load {next}"));
 }
 
 /// `3.14` as generation 3, commit 14.
 fn revision(text: &str) -> Result<(u64, u64)> {
-    let parts = text.split_once('.').and_then(|(generation, seq)| Some((generation.parse().ok()?, seq.parse().ok()?)));
-    parts.ok_or_else(|| Error::config(format!("`{text}` names no revision")).advice("write GENERATION.COMMIT, as `millrace state history` shows it"))
+    let parts = text
+        .split_once('.')
+        .and_then(|(generation, seq)| Some((generation.parse().ok()?, seq.parse().ok()?)));
+    parts.ok_or_else(|| {
+        Error::config(format!("`{text}` names no revision"))
+            .advice("write GENERATION.COMMIT, as `millrace state history` shows it")
+    })
 }
 
 #[cfg(test)]

@@ -59,7 +59,9 @@ pub(super) async fn run(args: StatusArgs) -> Result<Exit> {
         found.push(status(&loaded, &plan).await?);
     }
     match args.output {
-        Output::Json => out::json(&json!({ "flows": found.iter().map(Status::as_json).collect::<Vec<_>>() }))?,
+        Output::Json => {
+            out::json(&json!({ "flows": found.iter().map(Status::as_json).collect::<Vec<_>>() }))?
+        }
         Output::Text => found.iter().try_for_each(|status| out::line(status.text()))?,
     }
     Ok(Exit::Done)
@@ -71,12 +73,22 @@ async fn status(loaded: &Loaded, plan: &Plan) -> Result<Status> {
     let books = Books::new(flow.store.clone(), &plan.state.id, &plan.flow.uid);
     let schedule = Schedule::new(plan, history::last(&streams, &[]), Timestamp::now())?;
     let next = schedule.next().filter(|_| !plan.run.suspend);
-    Ok(Status { streams, ledger: books.read().await?.unwrap_or_default(), next, flow })
+    Ok(Status {
+        streams,
+        ledger: books.read().await?.unwrap_or_default(),
+        next,
+        flow,
+    })
 }
 
 impl Status {
     fn text(&self) -> String {
-        let mut lines = vec![format!("{}: {:?}; state: {}", self.flow.name(), self.flow.guarantee(), self.flow.store.place())];
+        let mut lines = vec![format!(
+            "{}: {:?}; state: {}",
+            self.flow.name(),
+            self.flow.guarantee(),
+            self.flow.store.place()
+        )];
         if self.flow.plan.run.suspend {
             lines.push("suspended: nothing starts".to_owned());
         }
@@ -96,7 +108,13 @@ impl Status {
     }
 
     fn streams(&self) -> String {
-        let mut table = out::table(&["stream", "commit", "last full load", "last delta load", "watermark"]);
+        let mut table = out::table(&[
+            "stream",
+            "commit",
+            "last full load",
+            "last delta load",
+            "watermark",
+        ]);
         for stream in &self.streams {
             let (generation, seq) = stream.at;
             let time = |time: Option<Timestamp>| time.map(|time| format!("{time:.0}")).unwrap_or_default();
@@ -116,7 +134,16 @@ impl Status {
     }
 
     fn triggers(&self) -> String {
-        let mut table = out::table(&["trigger", "on", "token", "state", "requested", "finished", "rows", "remark"]);
+        let mut table = out::table(&[
+            "trigger",
+            "on",
+            "token",
+            "state",
+            "requested",
+            "finished",
+            "rows",
+            "remark",
+        ]);
         for entry in &self.ledger.entries {
             table.add_row([
                 entry.name.clone(),
@@ -124,7 +151,10 @@ impl Status {
                 entry.token.clone(),
                 word(entry.state).to_owned(),
                 format!("{:.0}", entry.requested_at),
-                entry.finished_at.map(|time| format!("{time:.0}")).unwrap_or_default(),
+                entry
+                    .finished_at
+                    .map(|time| format!("{time:.0}"))
+                    .unwrap_or_default(),
                 entry.rows.map(human::count).unwrap_or_default(),
                 entry.message.clone().unwrap_or_default(),
             ]);

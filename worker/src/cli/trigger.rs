@@ -23,14 +23,14 @@ use crate::{
 /// The options of `millrace trigger`.
 #[derive(Args, Clone, Debug)]
 pub(super) struct TriggerArgs {
-    #[command(flatten)]
-    manifests: Manifests,
     /// What to load again: connector/NAME, source/NAME or flow/NAME
     #[arg(value_name = "KIND/NAME")]
     object: String,
     /// full_load, delta_load, full_load_TABLE or delta_load_TABLE
     #[arg(value_name = "LOAD")]
     load: String,
+    #[command(flatten)]
+    manifests: Manifests,
     /// These tables only, by exact name
     #[arg(long, value_delimiter = ',', value_name = "NAME,NAME")]
     tables: Vec<String>,
@@ -48,33 +48,58 @@ pub(super) struct TriggerArgs {
 pub(super) async fn run(args: TriggerArgs) -> Result<Exit> {
     let loaded = manifests::load(&args.manifests.paths)?;
     let trigger = args.trigger()?;
-    let (kind, name) = args.object.split_once('/').ok_or_else(|| wrong_object(&args.object))?;
+    let (kind, name) = args
+        .object
+        .split_once('/')
+        .ok_or_else(|| wrong_object(&args.object))?;
     let mut posted = 0;
     for plan in &loaded.resolution.plans {
         let objects = annotated::of(&loaded, plan);
-        let Some(object) = objects.iter().find(|object| object.is(kind, name)) else { continue };
+        let Some(object) = objects.iter().find(|object| object.is(kind, name)) else {
+            continue;
+        };
         let mut plan = plan.clone();
         args.state.apply(&mut plan);
         let flow = loaded.open(&plan).await?;
         let books = Books::new(flow.store.clone(), &plan.state.id, &plan.flow.uid);
-        books.change(&objects.iter().map(|object| object.annotated.clone()).collect::<Vec<_>>(), |ledger| {
-            ledger.wait(&object.annotated.object, trigger.clone(), Timestamp::now());
-        })
-        .await?;
+        books
+            .change(
+                &objects
+                    .iter()
+                    .map(|object| object.annotated.clone())
+                    .collect::<Vec<_>>(),
+                |ledger| {
+                    ledger.wait(&object.annotated.object, trigger.clone(), Timestamp::now());
+                },
+            )
+            .await?;
         posted += 1;
-        out::line(format_args!("{}: {} waits with token {}; state: {}", full_name(&plan), trigger.name, trigger.token, flow.store.place()))?;
+        out::line(format_args!(
+            "{}: {} waits with token {}; state: {}",
+            full_name(&plan),
+            trigger.name,
+            trigger.token,
+            flow.store.place()
+        ))?;
     }
     match posted {
-        0 => Err(Error::config(format!("no Flow of these manifests has to do with {}", args.object)).advice("name a connector, source or flow that they declare")),
+        0 => Err(Error::config(format!(
+            "no Flow of these manifests has to do with {}",
+            args.object
+        ))
+        .advice("name a connector, source or flow that they declare")),
         _ => {
-            out::note("`millrace run --watch` takes it within a second where it is at work, and as it starts where it is not");
+            out::note(
+                "`millrace run --watch` takes it within a second where it is at work, and as it starts where it is not",
+            );
             Ok(Exit::Done)
         }
     }
 }
 
 fn wrong_object(text: &str) -> Error {
-    Error::config(format!("`{text}` names no object")).advice("write connector/NAME, source/NAME or flow/NAME")
+    Error::config(format!("`{text}` names no object"))
+        .advice("write connector/NAME, source/NAME or flow/NAME")
 }
 
 impl TriggerArgs {
@@ -91,7 +116,8 @@ impl TriggerArgs {
         match triggers::parse(&annotations).pop() {
             Some(Ok(trigger)) => Ok(trigger),
             Some(Err(error)) => Err(Error::config(error.to_string().replace("annotation ", ""))),
-            None => Err(Error::config(format!("`{}` is no load", self.load)).advice("write full_load, delta_load, full_load_TABLE or delta_load_TABLE")),
+            None => Err(Error::config(format!("`{}` is no load", self.load))
+                .advice("write full_load, delta_load, full_load_TABLE or delta_load_TABLE")),
         }
     }
 }

@@ -45,8 +45,16 @@ pub(super) async fn run(args: ValidateArgs) -> Result<Exit> {
         args.state.apply(&mut plan);
         errors.extend(one(&loaded, &plan, args.connect).await);
     }
-    for (place, source) in if args.connect { loaded.sources(None).unwrap_or_default() } else { Vec::new() } {
-        let used = loaded.resolution.plans.iter().any(|plan| plan.source.name == source.name && plan.flow.namespace == place.namespace);
+    for (place, source) in if args.connect {
+        loaded.sources(None).unwrap_or_default()
+    } else {
+        Vec::new()
+    } {
+        let used = loaded
+            .resolution
+            .plans
+            .iter()
+            .any(|plan| plan.source.name == source.name && plan.flow.namespace == place.namespace);
         if !used {
             let name = place.name.clone();
             let tried = match loaded.open_source(place, &source) {
@@ -59,8 +67,18 @@ pub(super) async fn run(args: ValidateArgs) -> Result<Exit> {
     errors.iter().for_each(out::error);
     if errors.is_empty() {
         let resources = &loaded.resources;
-        let count = resources.connectors.len() + resources.sources.len() + resources.flows.len() + resources.jobs.len();
-        out::line(format_args!("{count} resources are valid{}", if args.connect { ", and their systems answer" } else { "" }))?;
+        let count = resources.connectors.len()
+            + resources.sources.len()
+            + resources.flows.len()
+            + resources.jobs.len();
+        out::line(format_args!(
+            "{count} resources are valid{}",
+            if args.connect {
+                ", and their systems answer"
+            } else {
+                ""
+            }
+        ))?;
     }
     Ok(Exit::of(&errors, false))
 }
@@ -74,13 +92,23 @@ async fn one(loaded: &Loaded, plan: &Plan, connect: bool) -> Vec<Error> {
     };
     let guarantee = flow.guarantee();
     let state = place::of(plan).unwrap_or_default();
-    if let Err(error) = out::line(format_args!("{name}: {guarantee:?} ({}); state: {state}", meaning(guarantee))) {
+    if let Err(error) = out::line(format_args!(
+        "{name}: {guarantee:?} ({}); state: {state}",
+        meaning(guarantee)
+    )) {
         return vec![error];
     }
-    remarks(plan).iter().for_each(|remark| out::warning(format_args!("{name}: {remark}")));
+    remarks(plan)
+        .iter()
+        .for_each(|remark| out::warning(format_args!("{name}: {remark}")));
     let mut errors: Vec<Error> = flow.require().err().into_iter().collect();
     if connect {
-        errors.extend(tried(&flow).await.into_iter().map(|error| with_name(error, &name)));
+        errors.extend(
+            tried(&flow)
+                .await
+                .into_iter()
+                .map(|error| with_name(error, &name)),
+        );
     }
     errors
 }
@@ -95,14 +123,23 @@ fn meaning(guarantee: DeliveryGuarantee) -> &'static str {
         DeliveryGuarantee::ExactlyOnce => "each row and its position are committed together",
         DeliveryGuarantee::EffectivelyOnce => "a repeated write has no second effect",
         DeliveryGuarantee::AtLeastOnce => "nothing is lost, but a row may be there twice after a fault",
-        DeliveryGuarantee::MayMissLateCommits => "a row that is committed late at the source may wait for the next full load",
+        DeliveryGuarantee::MayMissLateCommits => {
+            "a row that is committed late at the source may wait for the next full load"
+        }
     }
 }
 
 /// What works, but perhaps not as meant.
 fn remarks(plan: &Plan) -> Vec<String> {
     let mut remarks = Vec::new();
-    let keyless = plan.source.streams.iter().filter(|rule| rule.primary_key.is_empty()).count() > 0 || plan.source.streams.is_empty();
+    let keyless = plan
+        .source
+        .streams
+        .iter()
+        .filter(|rule| rule.primary_key.is_empty())
+        .count()
+        > 0
+        || plan.source.streams.is_empty();
     if plan.destination.write_mode == WriteMode::Append && keyless {
         remarks.push(
             "writeMode append without a primaryKey: a full load appends the rows that were not seen before, compared as a whole; \
@@ -119,11 +156,19 @@ fn remarks(plan: &Plan) -> Vec<String> {
 /// Tries both ends and the store, all three whatever the first says.
 async fn tried(flow: &Flow) -> Vec<Error> {
     let source = async {
-        flow.source.check().await.context(format!("source {}", flow.plan.source.name))?;
+        flow.source
+            .check()
+            .await
+            .context(format!("source {}", flow.plan.source.name))?;
         flow.streams(&[]).await
     };
     let destination = async { flow.destination.check().await.context("destination") };
-    let store = async { flow.store.probe().await.context(format!("state {}", flow.store.place())) };
+    let store = async {
+        flow.store
+            .probe()
+            .await
+            .context(format!("state {}", flow.store.place()))
+    };
     let (source, destination, store) = tokio::join!(source, destination, store);
     let mut errors: Vec<Error> = [destination, store].into_iter().filter_map(Result::err).collect();
     if let Err(error) = source {

@@ -7,7 +7,9 @@ use serde_json::{Map, Value};
 /// The longest line that is still made of a nested value.
 const WIDTH: usize = 110;
 /// Words that YAML, one version or another, takes for something other than text.
-const WORDS: [&str; 12] = ["true", "false", "null", "yes", "no", "on", "off", "y", "n", "~", ".nan", ".inf"];
+const WORDS: [&str; 12] = [
+    "true", "false", "null", "yes", "no", "on", "off", "y", "n", "~", ".nan", ".inf",
+];
 
 /// A mapping in block style, each line behind `indent` spaces.
 pub(super) fn block(map: &Map<String, Value>, indent: usize) -> String {
@@ -23,7 +25,10 @@ pub(super) fn flow(value: &Value) -> String {
         Value::Array(items) => format!("[{}]", items.iter().map(flow).collect::<Vec<_>>().join(", ")),
         Value::Object(map) if map.is_empty() => "{}".to_owned(),
         Value::Object(map) => {
-            let entries: Vec<String> = map.iter().map(|(key, value)| format!("{}: {}", scalar(key), flow(value))).collect();
+            let entries: Vec<String> = map
+                .iter()
+                .map(|(key, value)| format!("{}: {}", scalar(key), flow(value)))
+                .collect();
             format!("{{ {} }}", entries.join(", "))
         }
         other => other.to_string(),
@@ -77,7 +82,11 @@ fn scalar(text: &str) -> String {
         && !text.ends_with(' ')
         && !text.contains(" #")
         && !WORDS.contains(&text.to_ascii_lowercase().as_str());
-    if plain { text.to_owned() } else { Value::from(text).to_string() }
+    if plain {
+        text.to_owned()
+    } else {
+        Value::from(text).to_string()
+    }
 }
 
 #[cfg(test)]
@@ -88,8 +97,14 @@ mod tests {
 
     #[test]
     fn text_is_quoted_only_where_it_must_be() {
-        assert_eq!(flow(&json!({ "name": "public.users", "no": "1", "on": "a: b", "n": 2 })), r#"{ name: public.users, "no": "1", "on": "a: b", "n": 2 }"#);
-        assert_eq!(flow(&json!(["a", "", "#x", "null", "ä b"])), r##"[a, "", "#x", "null", ä b]"##);
+        assert_eq!(
+            flow(&json!({ "name": "public.users", "no": "1", "on": "a: b", "n": 2 })),
+            r#"{ name: public.users, "no": "1", "on": "a: b", "n": 2 }"#
+        );
+        assert_eq!(
+            flow(&json!(["a", "", "#x", "null", "ä b"])),
+            r##"[a, "", "#x", "null", ä b]"##
+        );
     }
 
     #[test]

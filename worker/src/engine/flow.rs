@@ -8,7 +8,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use futures::{StreamExt, stream};
 use millrace_crds::{
     flow::{DeliveryGuarantee, WriteMode},
-    plan::{Plan, SystemPlan},
+    plan::Plan,
 };
 
 use super::{
@@ -27,7 +27,6 @@ use crate::{
     connectors,
     error::{Context, Error, ErrorKind, Result},
     protocol::{self, Claim, Permit, ShardId},
-    rate::RateLimiter,
     secrets::{LocalSecrets, Secrets},
     state::{self, Run, Store},
     stream::StreamSpec,
@@ -131,9 +130,8 @@ impl Flow {
     /// # Errors
     /// `config` where a connector cannot be made from its settings.
     pub async fn open(plan: Plan, local: &Arc<LocalSecrets>) -> Result<Self> {
-        let mut start = system(&plan, &plan.source.system, local);
-        start.streams = streams::declared(&plan.source.streams);
-        let source = connectors::source(start).context("source")?;
+        let source = System::of_source(plan.flow.clone(), &plan.source, local);
+        let source = connectors::source(source).context("source")?;
         Self::with_source(plan, local, source).await
     }
 
@@ -143,7 +141,7 @@ impl Flow {
     /// `config` where a connector cannot be made from its settings.
     pub async fn with_source(plan: Plan, local: &Arc<LocalSecrets>, source: Arc<dyn Source>) -> Result<Self> {
         let base = PathBuf::from(plan.source.system.base_dir.as_deref().unwrap_or("."));
-        let end = system(&plan, &plan.destination.system, local);
+        let end = System::of_destination(&plan, local);
         let destination_secrets = end.secrets.clone();
         Ok(Self {
             source,
@@ -447,17 +445,6 @@ fn range(request: &Request, stream: &StreamSpec, offset: Option<&Offset>) -> Res
         (None, Some(offset)) if !stream.cursor.is_empty() && !overwrite => delta(offset),
         (None, Some(_)) => Range::Full,
     })
-}
-
-fn system(plan: &Plan, system: &SystemPlan, local: &Arc<LocalSecrets>) -> System {
-    let base = PathBuf::from(system.base_dir.as_deref().unwrap_or("."));
-    System {
-        plan: system.clone(),
-        secrets: Secrets::new(system.credentials.clone(), local.clone(), base),
-        limiter: RateLimiter::new(system.rate_limit),
-        flow: plan.flow.clone(),
-        streams: Vec::new(),
-    }
 }
 
 /// Host and process, for people.

@@ -34,7 +34,10 @@ pub async fn standing(flow: &Flow) -> Result<Vec<Standing>> {
         if let Some((record, _)) = flow.store.load(&shard).await? {
             let committed = record.edit.as_ref().map_or_else(
                 || record.committed.clone(),
-                |edit| crate::protocol::Committed { offset: edit.offset.clone(), ..record.committed.clone() },
+                |edit| crate::protocol::Committed {
+                    offset: edit.offset.clone(),
+                    ..record.committed.clone()
+                },
             );
             found.push(Standing {
                 name: shard.stream,
@@ -51,12 +54,18 @@ pub async fn standing(flow: &Flow) -> Result<Vec<Standing>> {
 /// whole incomplete.
 #[must_use]
 pub fn last(standing: &[Standing], expected: &[String]) -> Last {
-    let loaded = |name: &String| standing.iter().any(|stream| stream.name == *name && stream.offset.is_some());
+    let loaded = |name: &String| {
+        standing
+            .iter()
+            .any(|stream| stream.name == *name && stream.offset.is_some())
+    };
     let offsets = || standing.iter().filter_map(|stream| stream.offset.as_ref());
     let full = offsets().filter_map(Standing::full).max();
     let delta = offsets().filter_map(Standing::delta).max();
     Last {
-        complete: offsets().next().is_some() && standing.iter().all(|stream| stream.offset.is_some()) && expected.iter().all(loaded),
+        complete: offsets().next().is_some()
+            && standing.iter().all(|stream| stream.offset.is_some())
+            && expected.iter().all(loaded),
         full,
         any: full.max(delta),
     }
@@ -78,6 +87,8 @@ impl Standing {
     /// Whether a run of this name has committed the stream.
     #[must_use]
     pub fn was_loaded_by(&self, run: &str) -> bool {
-        self.revisions.iter().any(|revision| revision.run.id == run && ["full", "delta", "backfill"].contains(&revision.run.cause.as_str()))
+        self.revisions.iter().any(|revision| {
+            revision.run.id == run && ["full", "delta", "backfill"].contains(&revision.run.cause.as_str())
+        })
     }
 }

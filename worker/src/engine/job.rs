@@ -14,12 +14,23 @@ use crate::{
 #[must_use]
 pub fn request(job: &JobPlan, base: &Request) -> Request {
     let load = match (job.load, &job.backfill) {
-        (Load::Backfill, Some(range)) => Wanted::Backfill { from: range.from.clone(), to: range.to.clone() },
+        (Load::Backfill, Some(range)) => Wanted::Backfill {
+            from: range.from.clone(),
+            to: range.to.clone(),
+        },
         (Load::Delta, _) => Wanted::Delta,
         _ => Wanted::Full,
     };
-    let streams = if job.streams.is_empty() { base.streams.clone() } else { job.streams.clone() };
-    Request { load: Some(load), streams, ..base.clone() }
+    let streams = if job.streams.is_empty() {
+        base.streams.clone()
+    } else {
+        job.streams.clone()
+    };
+    Request {
+        load: Some(load),
+        streams,
+        ..base.clone()
+    }
 }
 
 /// Runs it. Only streams that failed with what may pass are tried again.
@@ -30,15 +41,23 @@ pub async fn run(flow: &Flow, job: &JobPlan, base: &Request, observe: Observer<'
     let tries = attempts(flow, job, base, observe);
     match job.deadline {
         None => tries.await,
-        Some(deadline) => tokio::time::timeout(deadline.get(), tries).await.unwrap_or_else(|_| {
-            let message = format!("Job {} was not done within its deadline of {deadline}", job.name);
-            Err(Error::transient(message).reason("DeadlineExceeded").advice("what is committed stays; allow more time, or load less at once"))
-        }),
+        Some(deadline) => tokio::time::timeout(deadline.get(), tries)
+            .await
+            .unwrap_or_else(|_| {
+                let message = format!("Job {} was not done within its deadline of {deadline}", job.name);
+                Err(Error::transient(message)
+                    .reason("DeadlineExceeded")
+                    .advice("what is committed stays; allow more time, or load less at once"))
+            }),
     }
 }
 
 async fn attempts(flow: &Flow, job: &JobPlan, base: &Request, observe: Observer<'_>) -> Result<Report> {
-    let pauses = Backoff { tries: job.retries.saturating_add(1), first: Duration::from_secs(5), most: Duration::from_secs(300) };
+    let pauses = Backoff {
+        tries: job.retries.saturating_add(1),
+        first: Duration::from_secs(5),
+        most: Duration::from_secs(300),
+    };
     let mut request = request(job, base);
     let mut whole: Option<Report> = None;
     for attempt in 0.. {
@@ -65,7 +84,12 @@ async fn attempts(flow: &Flow, job: &JobPlan, base: &Request, observe: Observer<
 /// The streams that failed with what may pass.
 fn passing(report: &Report) -> Vec<String> {
     let transient = |error: &Error| error.kind == ErrorKind::Transient;
-    report.streams.iter().filter(|stream| stream.outcome.as_ref().is_err_and(transient)).map(|stream| stream.name.clone()).collect()
+    report
+        .streams
+        .iter()
+        .filter(|stream| stream.outcome.as_ref().is_err_and(transient))
+        .map(|stream| stream.name.clone())
+        .collect()
 }
 
 /// The later outcome of a stream counts.

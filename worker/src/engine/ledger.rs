@@ -117,7 +117,11 @@ impl Ledger {
     pub fn born(annotated: &[Annotated], now: Timestamp) -> Self {
         let mut ledger = Self::default();
         ledger.look(annotated, now);
-        ledger.entries.iter_mut().filter(|entry| entry.state == TriggerState::Waiting).for_each(|entry| entry.state = TriggerState::Initial);
+        ledger
+            .entries
+            .iter_mut()
+            .filter(|entry| entry.state == TriggerState::Waiting)
+            .for_each(|entry| entry.state = TriggerState::Initial);
         ledger
     }
 
@@ -126,8 +130,14 @@ impl Ledger {
         let mut told = Vec::new();
         for object in annotated {
             for found in triggers::parse(&object.annotations) {
-                let name = found.as_ref().map_or_else(|error| error.name.clone(), |trigger| trigger.name.clone());
-                let value = object.annotations.get(&format!("{PREFIX}{name}")).cloned().unwrap_or_default();
+                let name = found
+                    .as_ref()
+                    .map_or_else(|error| error.name.clone(), |trigger| trigger.name.clone());
+                let value = object
+                    .annotations
+                    .get(&format!("{PREFIX}{name}"))
+                    .cloned()
+                    .unwrap_or_default();
                 let key = format!("{} {name}", object.uid);
                 if self.seen.get(&key) == Some(&value) {
                     continue;
@@ -166,13 +176,24 @@ impl Ledger {
 
     /// The run that comes next, begun: what a crash has left, else the oldest token and all that wait for the same.
     pub fn begin(&mut self) -> Option<Batch> {
-        if let Some(left) = self.entries.iter().find(|entry| entry.state == TriggerState::Running) {
+        if let Some(left) = self
+            .entries
+            .iter()
+            .find(|entry| entry.state == TriggerState::Running)
+        {
             return left.run.and_then(|run| self.batch(run, true));
         }
-        let first = self.entries.iter().find(|entry| entry.state == TriggerState::Waiting)?.clone();
+        let first = self
+            .entries
+            .iter()
+            .find(|entry| entry.state == TriggerState::Waiting)?
+            .clone();
         self.runs += 1;
         let run = self.runs;
-        let joined = self.entries.iter_mut().filter(|entry| entry.state == TriggerState::Waiting && entry.asks_the_same(&first));
+        let joined = self
+            .entries
+            .iter_mut()
+            .filter(|entry| entry.state == TriggerState::Waiting && entry.asks_the_same(&first));
         for entry in joined {
             entry.state = TriggerState::Running;
             entry.run = Some(run);
@@ -181,7 +202,10 @@ impl Ledger {
     }
 
     fn batch(&self, run: u64, resumed: bool) -> Option<Batch> {
-        let mut entries = self.entries.iter().filter(|entry| entry.run == Some(run) && entry.state == TriggerState::Running);
+        let mut entries = self
+            .entries
+            .iter()
+            .filter(|entry| entry.run == Some(run) && entry.state == TriggerState::Running);
         let first = entries.next()?;
         Some(Batch {
             run,
@@ -194,7 +218,11 @@ impl Ledger {
 
     /// A run is over: every token that it served is closed.
     pub fn end(&mut self, run: u64, end: &End, now: Timestamp) {
-        for entry in self.entries.iter_mut().filter(|entry| entry.run == Some(run) && entry.state == TriggerState::Running) {
+        for entry in self
+            .entries
+            .iter_mut()
+            .filter(|entry| entry.run == Some(run) && entry.state == TriggerState::Running)
+        {
             match end {
                 End::Stopped => {
                     entry.state = TriggerState::Waiting;
@@ -218,13 +246,20 @@ impl Ledger {
     /// Whether a token waits.
     #[must_use]
     pub fn waits(&self) -> bool {
-        self.entries.iter().any(|entry| matches!(entry.state, TriggerState::Waiting | TriggerState::Running))
+        self.entries
+            .iter()
+            .any(|entry| matches!(entry.state, TriggerState::Waiting | TriggerState::Running))
     }
 
     /// Drops the oldest entries that are over.
     fn prune(&mut self) {
         let over = |entry: &Entry| !matches!(entry.state, TriggerState::Waiting | TriggerState::Running);
-        let mut surplus = self.entries.iter().filter(|entry| over(entry)).count().saturating_sub(KEPT);
+        let mut surplus = self
+            .entries
+            .iter()
+            .filter(|entry| over(entry))
+            .count()
+            .saturating_sub(KEPT);
         self.entries.retain(|entry| {
             let drop = surplus > 0 && over(entry);
             surplus -= usize::from(drop);

@@ -67,14 +67,28 @@ impl Schedule {
     /// `config` where the cron expression or the time zone is none.
     pub fn new(plan: &Plan, last: Last, now: Timestamp) -> Result<Self> {
         let run = &plan.run;
-        let cron = run.schedule.as_ref().map(|text| Cron::new(text, &run.time_zone, now)).transpose()?;
-        let (full, delta) = if cron.is_some() { (None, None) } else { intervals(&plan.source, plan.destination.write_mode) };
+        let cron = run
+            .schedule
+            .as_ref()
+            .map(|text| Cron::new(text, &run.time_zone, now))
+            .transpose()?;
+        let (full, delta) = if cron.is_some() {
+            (None, None)
+        } else {
+            intervals(&plan.source, plan.destination.write_mode)
+        };
         let timed = cron.is_some() || full.is_some() || delta.is_some();
         let first = cron.is_none() && (!last.complete || !timed);
         Ok(Self {
             first: first.then_some(now),
-            full: full.map(|every| Timer { every, next: on_grid(last.full.unwrap_or(now), every, now) }),
-            delta: delta.map(|every| Timer { every, next: last.any.map_or(now, |last| after(last, every)).max(now) }),
+            full: full.map(|every| Timer {
+                every,
+                next: on_grid(last.full.unwrap_or(now), every, now),
+            }),
+            delta: delta.map(|every| Timer {
+                every,
+                next: last.any.map_or(now, |last| after(last, every)).max(now),
+            }),
             cron,
             load: run.schedule_load,
             policy: run.concurrency_policy,
@@ -87,7 +101,10 @@ impl Schedule {
         if let Some(first) = self.first {
             return Some(first);
         }
-        let timers = [self.full, self.delta].into_iter().flatten().map(|timer| timer.next);
+        let timers = [self.full, self.delta]
+            .into_iter()
+            .flatten()
+            .map(|timer| timer.next);
         timers.chain(self.cron.as_ref().and_then(Cron::next)).min()
     }
 
@@ -97,7 +114,14 @@ impl Schedule {
         let has_come = |timer: Option<Timer>| timer.is_some_and(|timer| timer.next <= now);
         match () {
             () if self.first.is_some() => self.first.filter(|first| *first <= now).map(|_| Due::First),
-            () if self.cron.as_ref().and_then(Cron::next).is_some_and(|next| next <= now) => Some(Due::Scheduled),
+            () if self
+                .cron
+                .as_ref()
+                .and_then(Cron::next)
+                .is_some_and(|next| next <= now) =>
+            {
+                Some(Due::Scheduled)
+            }
             () if has_come(self.full) => Some(Due::Full),
             () if has_come(self.delta) => Some(Due::Delta),
             () => None,
@@ -131,7 +155,11 @@ impl Schedule {
 
     /// What was due has ended. `began`: when it began.
     pub fn ended(&mut self, due: Due, began: Timestamp, now: Timestamp, well: bool) {
-        if let Some(cron) = self.cron.as_mut().filter(|_| self.policy != ConcurrencyPolicy::Allow) {
+        if let Some(cron) = self
+            .cron
+            .as_mut()
+            .filter(|_| self.policy != ConcurrencyPolicy::Allow)
+        {
             // Ticks that came while the load was at work are left out.
             cron.skip(now);
         }
@@ -144,7 +172,11 @@ impl Schedule {
         }
         if due == Due::First {
             // Without an interval only a person starts it again.
-            let again = [self.delta, self.full].into_iter().flatten().map(|timer| timer.next).min();
+            let again = [self.delta, self.full]
+                .into_iter()
+                .flatten()
+                .map(|timer| timer.next)
+                .min();
             self.first = again.filter(|_| !well);
         }
     }
@@ -166,7 +198,9 @@ impl Timer {
 /// The intervals that a Flow follows: a table that is replaced as a whole has no deltas.
 fn intervals(source: &SourcePlan, mode: WriteMode) -> (Option<SignedDuration>, Option<SignedDuration>) {
     let length = |interval: Option<millrace_crds::Duration>| {
-        interval.and_then(|interval| SignedDuration::try_from(interval.get()).ok()).filter(|every| every.is_positive())
+        interval
+            .and_then(|interval| SignedDuration::try_from(interval.get()).ok())
+            .filter(|every| every.is_positive())
     };
     let delta = length(source.delta_load_interval).filter(|_| mode != WriteMode::Overwrite);
     (length(source.full_load_interval), delta)
@@ -180,7 +214,9 @@ fn after(time: Timestamp, every: SignedDuration) -> Timestamp {
 fn on_grid(last: Timestamp, every: SignedDuration, now: Timestamp) -> Timestamp {
     let passed = now.duration_since(last).as_millis().max(0) / every.as_millis().max(1);
     let ticks = i64::try_from(passed).unwrap_or(i64::MAX).saturating_add(1);
-    let millis = i64::try_from(every.as_millis()).unwrap_or(i64::MAX).saturating_mul(ticks);
+    let millis = i64::try_from(every.as_millis())
+        .unwrap_or(i64::MAX)
+        .saturating_mul(ticks);
     after(last, SignedDuration::from_millis(millis)).max(now)
 }
 

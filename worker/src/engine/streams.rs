@@ -45,7 +45,9 @@ pub async fn settle(plan: &Plan, source: &dyn Source, only: &[String]) -> Result
         let by_flow = plan.streams.is_empty() || plan.streams.contains(&info.name);
         by_rule && by_flow && (only.is_empty() || only.contains(&info.name))
     });
-    let streams: Vec<StreamSpec> = chosen.map(|info| spec(plan.destination.write_mode, &rules, info)).collect();
+    let streams: Vec<StreamSpec> = chosen
+        .map(|info| spec(plan.destination.write_mode, &rules, info))
+        .collect();
     if let Some(stream) = streams
         .iter()
         .find(|stream| stream.write_mode == WriteMode::Upsert && stream.primary_key.is_empty())
@@ -107,7 +109,12 @@ pub fn takes(plan: &Plan, name: &str) -> Result<bool> {
 /// # Errors
 /// `config` where a regular expression is none.
 pub fn offline(plan: &Plan, name: &str) -> Result<StreamSpec> {
-    let rules = plan.source.streams.iter().map(Rule::new).collect::<Result<Vec<_>>>()?;
+    let rules = plan
+        .source
+        .streams
+        .iter()
+        .map(Rule::new)
+        .collect::<Result<Vec<_>>>()?;
     let info = StreamInfo {
         name: name.to_owned(),
         schema: Arc::new(Schema::empty()),

@@ -15,9 +15,14 @@ pub(super) fn all() -> String {
 
 /// The recipe of one connector.
 pub(super) fn yaml(connector: &Connector) -> String {
-    let mut spec = json!({ "type": connector.name, "description": connector.summary, "roles": roles(connector) });
+    let mut spec =
+        json!({ "type": connector.name, "description": connector.summary, "roles": roles(connector) });
     if !connector.credentials.is_empty() {
-        spec["credentials"] = connector.credentials.iter().map(|(name, variable)| credential(name, *variable)).collect();
+        spec["credentials"] = connector
+            .credentials
+            .iter()
+            .map(|(name, variable)| credential(name, *variable))
+            .collect();
     }
     spec["configSchema"] = Value::Object(config_schema(connector));
     let recipe = json!({
@@ -26,7 +31,10 @@ pub(super) fn yaml(connector: &Connector) -> String {
         "metadata": { "name": connector.name },
         "spec": spec,
     });
-    recipe.as_object().map(|recipe| yaml::block(recipe, 0)).unwrap_or_default()
+    recipe
+        .as_object()
+        .map(|recipe| yaml::block(recipe, 0))
+        .unwrap_or_default()
 }
 
 /// The settings of the reading side.
@@ -50,7 +58,9 @@ fn config_schema(connector: &Connector) -> Map<String, Value> {
 }
 
 fn schema(of: fn(&mut SchemaGenerator) -> Schema) -> Map<String, Value> {
-    let mut generator = SchemaSettings::draft07().with(|settings| settings.inline_subschemas = true).into_generator();
+    let mut generator = SchemaSettings::draft07()
+        .with(|settings| settings.inline_subschemas = true)
+        .into_generator();
     let mut schema = of(&mut generator).to_value();
     simplify(&mut schema);
     match schema {
@@ -69,7 +79,11 @@ fn schema(of: fn(&mut SchemaGenerator) -> Schema) -> Map<String, Value> {
 fn simplify(schema: &mut Value) {
     match schema {
         Value::Object(map) => {
-            let width = |format: &Value| format.as_str().is_some_and(|f| f.starts_with("uint") || f.starts_with("int") || f == "double");
+            let width = |format: &Value| {
+                format
+                    .as_str()
+                    .is_some_and(|f| f.starts_with("uint") || f.starts_with("int") || f == "double")
+            };
             if map.get("format").is_some_and(width) {
                 map.remove("format");
             }
@@ -84,8 +98,17 @@ fn simplify(schema: &mut Value) {
 }
 
 fn union(mut one: Map<String, Value>, other: &Map<String, Value>) -> Map<String, Value> {
-    let needed = |schema: &Map<String, Value>| -> Vec<Value> { schema.get("required").and_then(Value::as_array).cloned().unwrap_or_default() };
-    let both: Vec<Value> = needed(&one).into_iter().filter(|name| needed(other).contains(name)).collect();
+    let needed = |schema: &Map<String, Value>| -> Vec<Value> {
+        schema
+            .get("required")
+            .and_then(Value::as_array)
+            .cloned()
+            .unwrap_or_default()
+    };
+    let both: Vec<Value> = needed(&one)
+        .into_iter()
+        .filter(|name| needed(other).contains(name))
+        .collect();
     one.remove("required");
     let mut merged = Map::new();
     for (key, value) in one {
@@ -95,10 +118,16 @@ fn union(mut one: Map<String, Value>, other: &Map<String, Value>) -> Map<String,
         merged.insert(key, value);
     }
     if let Some(properties) = merged.get_mut("properties").and_then(Value::as_object_mut) {
-        let others = other.get("properties").and_then(Value::as_object).into_iter().flatten();
+        let others = other
+            .get("properties")
+            .and_then(Value::as_object)
+            .into_iter()
+            .flatten();
         for (name, property) in others {
             match properties.get_mut(name) {
-                Some(known) if !same(known, property) => *known = json!({ "anyOf": [known.clone(), property] }),
+                Some(known) if !same(known, property) => {
+                    *known = json!({ "anyOf": [known.clone(), property] })
+                }
                 Some(_) => {}
                 None => {
                     properties.insert(name.clone(), property.clone());

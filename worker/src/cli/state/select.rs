@@ -24,7 +24,10 @@ pub(super) struct Selected {
 }
 
 /// The places of state: of the Flows of manifests, each with its id, or one place with all that lies there.
-pub(super) async fn places(paths: &[PathBuf], place: &StateArgs) -> Result<Vec<(Arc<dyn Store>, Option<String>)>> {
+pub(super) async fn places(
+    paths: &[PathBuf],
+    place: &StateArgs,
+) -> Result<Vec<(Arc<dyn Store>, Option<String>)>> {
     if paths.is_empty() {
         return Ok(vec![(place.open().await?, None)]);
     }
@@ -49,13 +52,23 @@ impl Selected {
         if args.manifests.is_empty() {
             let store = args.state.open().await?;
             let state = id(store.as_ref(), &args.flow).await?;
-            return Ok(Self { store, flow: None, state, streams });
+            return Ok(Self {
+                store,
+                flow: None,
+                state,
+                streams,
+            });
         }
         let loaded = manifests::load(&args.manifests)?;
         let mut plan = loaded.flow(&args.flow)?.clone();
         args.state.apply(&mut plan);
         let flow = loaded.open(&plan).await?;
-        Ok(Self { store: flow.store.clone(), state: plan.state.id, flow: Some(flow), streams })
+        Ok(Self {
+            store: flow.store.clone(),
+            state: plan.state.id,
+            flow: Some(flow),
+            streams,
+        })
     }
 
     /// The shards that are meant; all of the Flow where none was named.
@@ -69,7 +82,10 @@ impl Selected {
         let mut shards = self.store.list(Some(&self.state)).await?;
         shards.retain(|shard| !shard.stream.is_empty());
         if shards.is_empty() {
-            return Err(Error::config(format!("{} has no state of {}", self.store.place(), self.state)).reason("StateNotFound"));
+            return Err(
+                Error::config(format!("{} has no state of {}", self.store.place(), self.state))
+                    .reason("StateNotFound"),
+            );
         }
         Ok(shards)
     }
@@ -80,13 +96,19 @@ impl Selected {
     /// `config` where none was named.
     pub(super) fn one_stream(&self, command: &str) -> Result<Vec<ShardId>> {
         if self.streams.is_empty() {
-            return Err(Error::config(format!("`millrace {command}` changes the streams that are named")).advice("add `--stream NAME`"));
+            return Err(
+                Error::config(format!("`millrace {command}` changes the streams that are named"))
+                    .advice("add `--stream NAME`"),
+            );
         }
         Ok(self.streams.iter().map(|stream| self.shard(stream)).collect())
     }
 
     fn shard(&self, stream: &str) -> ShardId {
-        ShardId { state: self.state.clone(), stream: stream.to_owned() }
+        ShardId {
+            state: self.state.clone(),
+            stream: stream.to_owned(),
+        }
     }
 
     /// What the destination says was committed last; `None` where it was not asked, or has nothing.
@@ -105,10 +127,15 @@ impl Selected {
     /// # Errors
     /// `config` where the destination has nothing.
     pub(super) async fn from_destination(&self, shard: &ShardId) -> Result<(String, Committed)> {
-        let uid = self.flow.as_ref().map(|flow| flow.plan.flow.uid.clone()).unwrap_or_default();
+        let uid = self
+            .flow
+            .as_ref()
+            .map(|flow| flow.plan.flow.uid.clone())
+            .unwrap_or_default();
         match self.committed(shard).await? {
             Some(committed) if committed.generation > 0 => Ok((uid, committed)),
-            _ => Err(Error::config(format!("the destination holds nothing of {shard}")).advice("check the names of the Flow and of the stream")),
+            _ => Err(Error::config(format!("the destination holds nothing of {shard}"))
+                .advice("check the names of the Flow and of the stream")),
         }
     }
 }
@@ -116,5 +143,9 @@ impl Selected {
 /// The id that a name means: itself where there is such state, else that of the Flow in the default namespace.
 async fn id(store: &dyn Store, name: &str) -> Result<String> {
     let exact = !store.list(Some(name)).await?.is_empty();
-    Ok(if exact || name.contains('/') { name.to_owned() } else { format!("default/{name}") })
+    Ok(if exact || name.contains('/') {
+        name.to_owned()
+    } else {
+        format!("default/{name}")
+    })
 }

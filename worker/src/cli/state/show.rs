@@ -25,7 +25,11 @@ pub(super) async fn show(selected: &Selected, output: Output) -> Result<()> {
             Output::Json => values.push(json!({ "state": shard.state, "stream": shard.stream, "record": record, "destination": there })),
         }
     }
-    if output == Output::Json { out::json(&Value::Array(values)) } else { Ok(()) }
+    if output == Output::Json {
+        out::json(&Value::Array(values))
+    } else {
+        Ok(())
+    }
 }
 
 fn text(shard: &ShardId, record: &Record, there: Option<Option<&Committed>>) -> String {
@@ -34,15 +38,27 @@ fn text(shard: &ShardId, record: &Record, there: Option<Option<&Committed>>) -> 
     add("committed", commit(&record.committed));
     add("offset", brief(&record.committed.offset));
     if let Some(edit) = &record.edit {
-        add("edited", format!("{}: the next load goes on from {}", edit.cause, brief(&edit.offset)));
+        add(
+            "edited",
+            format!(
+                "{}: the next load goes on from {}",
+                edit.cause,
+                brief(&edit.offset)
+            ),
+        );
     }
     add("owner", format!("{} (epoch {})", record.owner, record.epoch));
     add("flow", record.flow_uid.clone());
     match there {
         None => {}
         Some(None) => add("destination", "holds nothing of it".to_owned()),
-        Some(Some(there)) if there.at() == record.committed.at() => add("destination", "says the same".to_owned()),
-        Some(Some(there)) => add("destination", format!("{}, offset {}", commit(there), brief(&there.offset))),
+        Some(Some(there)) if there.at() == record.committed.at() => {
+            add("destination", "says the same".to_owned())
+        }
+        Some(Some(there)) => add(
+            "destination",
+            format!("{}, offset {}", commit(there), brief(&there.offset)),
+        ),
     }
     lines.join("\n")
 }
@@ -61,7 +77,11 @@ fn brief(offset: &Value) -> String {
         map.remove("schema");
         map.remove("seed");
     }
-    if offset.is_null() { "none".to_owned() } else { offset.to_string() }
+    if offset.is_null() {
+        "none".to_owned()
+    } else {
+        offset.to_string()
+    }
 }
 
 /// Where the next delta would begin, as far as a cell of a table holds it.
@@ -72,7 +92,11 @@ pub(in crate::cli) fn watermark(offset: &Value) -> String {
         Some(Value::String(text)) => text.clone(),
         Some(other) => other.to_string(),
     };
-    if text.chars().count() <= LONGEST { text } else { text.chars().take(LONGEST - 1).chain(['…']).collect() }
+    if text.chars().count() <= LONGEST {
+        text
+    } else {
+        text.chars().take(LONGEST - 1).chain(['…']).collect()
+    }
 }
 
 /// Shows revisions.
@@ -86,7 +110,14 @@ pub(super) async fn history(selected: &Selected, output: Output) -> Result<()> {
     for shard in selected.shards().await? {
         let history = admin::history(selected.store.as_ref(), &shard).await?;
         for Revision { at, run, committed } in &history {
-            table.add_row([&shard.stream, &commit(committed), at, &run.cause, &run.id, &watermark(&committed.offset)]);
+            table.add_row([
+                &shard.stream,
+                &commit(committed),
+                at,
+                &run.cause,
+                &run.id,
+                &watermark(&committed.offset),
+            ]);
         }
         values.push(json!({ "state": shard.state, "stream": shard.stream, "history": history }));
     }

@@ -31,8 +31,15 @@ impl Books {
     /// The ledger of the Flow of this UID.
     #[must_use]
     pub fn new(store: Arc<dyn Store>, state: &str, flow_uid: &str) -> Self {
-        let shard = ShardId { state: state.to_owned(), stream: String::new() };
-        Self { store, shard, flow_uid: flow_uid.to_owned() }
+        let shard = ShardId {
+            state: state.to_owned(),
+            stream: String::new(),
+        };
+        Self {
+            store,
+            shard,
+            flow_uid: flow_uid.to_owned(),
+        }
     }
 
     /// The ledger as it is; `None`: it was never born.
@@ -47,34 +54,64 @@ impl Books {
     ///
     /// # Errors
     /// What the store says; transient where others keep writing.
-    pub async fn change<T>(&self, annotated: &[Annotated], mut change: impl FnMut(&mut Ledger) -> T) -> Result<T> {
+    pub async fn change<T>(
+        &self,
+        annotated: &[Annotated],
+        mut change: impl FnMut(&mut Ledger) -> T,
+    ) -> Result<T> {
         for attempt in 0..TRIES {
             let loaded = self.load().await?;
             let before = loaded.as_ref().map(|(_, ledger, _)| ledger.clone());
             let (record, version, mut ledger) = match loaded {
                 Some((record, ledger, version)) => (record, Some(version), ledger),
-                None => (Record::first(&self.flow_uid, "ledger", 0), None, Ledger::born(annotated, Timestamp::now())),
+                None => (
+                    Record::first(&self.flow_uid, "ledger", 0),
+                    None,
+                    Ledger::born(annotated, Timestamp::now()),
+                ),
             };
             let answer = change(&mut ledger);
             if before.as_ref() == Some(&ledger) {
                 return Ok(answer);
             }
-            let ledger = serde_json::to_value(&ledger).map_err(|error| Error::bug(format!("a ledger cannot be serialised: {error}")))?;
-            let record = Record { ledger, nonce: nonce(), flow_uid: self.flow_uid.clone(), ..record };
-            match write(self.store.as_ref(), &self.shard, &record, version.as_ref(), &Backoff::default()).await? {
+            let ledger = serde_json::to_value(&ledger)
+                .map_err(|error| Error::bug(format!("a ledger cannot be serialised: {error}")))?;
+            let record = Record {
+                ledger,
+                nonce: nonce(),
+                flow_uid: self.flow_uid.clone(),
+                ..record
+            };
+            match write(
+                self.store.as_ref(),
+                &self.shard,
+                &record,
+                version.as_ref(),
+                &Backoff::default(),
+            )
+            .await?
+            {
                 Written::Ours(_) => return Ok(answer),
                 Written::Other(_) | Written::Gone => Backoff::default().pause(attempt.min(3)).await,
             }
         }
-        Err(Error::transient(format!("the ledger of {} is written by others all the time", self.shard.state)))
+        Err(Error::transient(format!(
+            "the ledger of {} is written by others all the time",
+            self.shard.state
+        )))
     }
 
     async fn load(&self) -> Result<Option<(Record, Ledger, Version)>> {
-        let Some((record, version)) = self.store.load(&self.shard).await? else { return Ok(None) };
+        let Some((record, version)) = self.store.load(&self.shard).await? else {
+            return Ok(None);
+        };
         let ledger = match &record.ledger {
             Value::Null => Ledger::default(),
             ledger => serde_json::from_value(ledger.clone()).map_err(|error| {
-                Error::state("StateCorrupt", format!("the ledger of {} cannot be read: {error}", self.shard.state))
+                Error::state(
+                    "StateCorrupt",
+                    format!("the ledger of {} cannot be read: {error}", self.shard.state),
+                )
             })?,
         };
         Ok(Some((record, ledger, version)))

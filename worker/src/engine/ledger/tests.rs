@@ -13,12 +13,22 @@ fn now() -> Timestamp {
 }
 
 fn flow(annotations: &[(&str, &str)]) -> Vec<Annotated> {
-    let annotations = annotations.iter().map(|(name, value)| (format!("millrace.dev/{name}"), (*value).to_owned()));
-    vec![Annotated { object: "Flow/lake".to_owned(), uid: "uid-1".to_owned(), annotations: annotations.collect() }]
+    let annotations = annotations
+        .iter()
+        .map(|(name, value)| (format!("millrace.dev/{name}"), (*value).to_owned()));
+    vec![Annotated {
+        object: "Flow/lake".to_owned(),
+        uid: "uid-1".to_owned(),
+        annotations: annotations.collect(),
+    }]
 }
 
 fn states(ledger: &Ledger) -> Vec<(&str, TriggerState)> {
-    ledger.entries.iter().map(|entry| (entry.token.as_str(), entry.state)).collect()
+    ledger
+        .entries
+        .iter()
+        .map(|entry| (entry.token.as_str(), entry.state))
+        .collect()
 }
 
 #[test]
@@ -35,22 +45,46 @@ fn each_new_value_fires_once_and_an_equal_one_never() {
     for value in ["1", "1", "2", "2", "1"] {
         ledger.look(&flow(&[("full_load", value)]), now());
     }
-    assert_eq!(states(&ledger), [("1", TriggerState::Waiting), ("2", TriggerState::Waiting), ("1", TriggerState::Waiting)]);
+    assert_eq!(
+        states(&ledger),
+        [
+            ("1", TriggerState::Waiting),
+            ("2", TriggerState::Waiting),
+            ("1", TriggerState::Waiting)
+        ]
+    );
     ledger.look(&flow(&[]), now());
     ledger.look(&flow(&[("full_load", "1")]), now());
-    assert_eq!(ledger.entries.len(), 3, "taken away and put back, it is still the value that was seen last");
+    assert_eq!(
+        ledger.entries.len(),
+        3,
+        "taken away and put back, it is still the value that was seen last"
+    );
 }
 
 #[test]
 fn all_four_names_and_the_form_in_the_value_are_understood() {
     let mut ledger = Ledger::born(&flow(&[]), now());
     ledger.look(
-        &flow(&[("full_load", "1"), ("delta_load", "1"), ("full_load_public.orders", "1"), ("delta_load_users", "1;"), ("x", "1")]),
+        &flow(&[
+            ("full_load", "1"),
+            ("delta_load", "1"),
+            ("full_load_public.orders", "1"),
+            ("delta_load_users", "1;"),
+            ("x", "1"),
+        ]),
         now(),
     );
     ledger.look(&flow(&[("full_load", "2;tables=a,b;allow-deletes")]), now());
-    let waiting: Vec<_> = ledger.entries.iter().filter(|entry| entry.state == TriggerState::Waiting).collect();
-    let asked: Vec<(Option<Load>, Vec<&str>)> = waiting.iter().map(|entry| (entry.load, entry.streams.iter().map(String::as_str).collect())).collect();
+    let waiting: Vec<_> = ledger
+        .entries
+        .iter()
+        .filter(|entry| entry.state == TriggerState::Waiting)
+        .collect();
+    let asked: Vec<(Option<Load>, Vec<&str>)> = waiting
+        .iter()
+        .map(|entry| (entry.load, entry.streams.iter().map(String::as_str).collect()))
+        .collect();
     assert!(asked.contains(&(Some(Load::Full), vec![])), "{asked:?}");
     assert!(asked.contains(&(Some(Load::Delta), vec![])));
     assert!(asked.contains(&(Some(Load::Full), vec!["public.orders"])));
@@ -64,8 +98,16 @@ fn what_is_not_understood_is_told_once_and_kept_as_failed() {
     let wrong = flow(&[("full_laod", "1"), ("delta_load", "1;allow-deletes")]);
     let told = ledger.look(&wrong, now());
     assert_eq!(told.len(), 2, "{told:?}");
-    assert!(told.iter().all(|text| text.starts_with("Flow/lake: annotation millrace.dev/")));
-    assert!(ledger.entries.iter().all(|entry| entry.state == TriggerState::Failed && entry.message.is_some()));
+    assert!(
+        told.iter()
+            .all(|text| text.starts_with("Flow/lake: annotation millrace.dev/"))
+    );
+    assert!(
+        ledger
+            .entries
+            .iter()
+            .all(|entry| entry.state == TriggerState::Failed && entry.message.is_some())
+    );
     assert!(ledger.look(&wrong, now()).is_empty());
 }
 
@@ -76,9 +118,22 @@ fn tokens_that_wait_for_the_same_share_one_run_and_each_gets_its_entry() {
     ledger.look(&flow(&[("full_load_orders", "1")]), now());
     ledger.look(&flow(&[("full_load", "2;allow-deletes")]), now());
     let batch = ledger.begin().unwrap();
-    assert_eq!(batch, Batch { run: 1, load: Load::Full, streams: Vec::new(), allow_deletes: true, resumed: false });
+    assert_eq!(
+        batch,
+        Batch {
+            run: 1,
+            load: Load::Full,
+            streams: Vec::new(),
+            allow_deletes: true,
+            resumed: false
+        }
+    );
     ledger.end(1, &End::Done(7), now());
-    let ended: Vec<_> = ledger.entries.iter().map(|entry| (entry.state, entry.run, entry.rows)).collect();
+    let ended: Vec<_> = ledger
+        .entries
+        .iter()
+        .map(|entry| (entry.state, entry.run, entry.rows))
+        .collect();
     let done = (TriggerState::Succeeded, Some(1), Some(7));
     assert_eq!(ended, [done, (TriggerState::Waiting, None, None), done]);
     assert_eq!(ledger.begin().unwrap().streams, ["orders"]);
@@ -100,9 +155,18 @@ fn a_crash_goes_on_under_the_same_number() {
     ledger.look(&flow(&[("delta_load", "1")]), now());
     let begun = ledger.begin().unwrap();
     let after = ledger.begin().unwrap();
-    assert_eq!(after, Batch { resumed: true, ..begun });
+    assert_eq!(
+        after,
+        Batch {
+            resumed: true,
+            ..begun
+        }
+    );
     ledger.end(1, &End::Failed("broken".to_owned()), now());
-    assert_eq!((states(&ledger), ledger.begin()), (vec![("1", TriggerState::Failed)], None));
+    assert_eq!(
+        (states(&ledger), ledger.begin()),
+        (vec![("1", TriggerState::Failed)], None)
+    );
 }
 
 #[test]
@@ -141,13 +205,24 @@ async fn two_processes_can_write_it() {
     let books = || Books::new(store.clone(), "default/lake", "uid-1");
     assert_eq!(books().read().await.unwrap(), None);
     let token = |number: usize| flow(&[("full_load", "0"), (&format!("full_load_t{number}"), "1")]);
-    books().change(&flow(&[("full_load", "0")]), |_| ()).await.unwrap();
-    let writes = (0..8).map(|number| async move { books().change(&[], |ledger| ledger.look(&token(number), now())).await });
+    books()
+        .change(&flow(&[("full_load", "0")]), |_| ())
+        .await
+        .unwrap();
+    let writes = (0..8).map(|number| async move {
+        books()
+            .change(&[], |ledger| ledger.look(&token(number), now()))
+            .await
+    });
     for written in futures::future::join_all(writes).await {
         written.unwrap();
     }
     let ledger = books().read().await.unwrap().unwrap();
-    let waiting = ledger.entries.iter().filter(|entry| entry.state == TriggerState::Waiting).count();
+    let waiting = ledger
+        .entries
+        .iter()
+        .filter(|entry| entry.state == TriggerState::Waiting)
+        .count();
     assert_eq!((waiting, ledger.entries.len()), (8, 9));
     let _: BTreeMap<String, String> = ledger.seen;
 }

@@ -24,11 +24,20 @@ impl Cron {
     /// # Errors
     /// `config` where it is no cron expression or no time zone.
     pub(super) fn new(text: &str, zone: &str, now: Timestamp) -> Result<Self> {
-        let wrong = |error: &dyn std::fmt::Display| Error::config(format!("schedule `{text}` ({zone}): {error}"));
+        let wrong =
+            |error: &dyn std::fmt::Display| Error::config(format!("schedule `{text}` ({zone}): {error}"));
         let crontab = parse_crontab(&format!("{text} {zone}")).map_err(|error| wrong(&error))?;
         let zone = TimeZone::get(zone).map_err(|error| wrong(&error))?;
-        let by_hour = text.split_whitespace().nth(1).is_some_and(|hours| !hours.starts_with('*'));
-        let mut cron = Self { crontab, zone, by_hour, next: None };
+        let by_hour = text
+            .split_whitespace()
+            .nth(1)
+            .is_some_and(|hours| !hours.starts_with('*'));
+        let mut cron = Self {
+            crontab,
+            zone,
+            by_hour,
+            next: None,
+        };
         cron.next = cron.after(now);
         Ok(cron)
     }

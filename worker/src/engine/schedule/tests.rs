@@ -1,9 +1,7 @@
 //! The promises about intervals and schedules, with a clock of our own.
 
 use jiff::{SignedDuration, Timestamp};
-use millrace_crds::{
-    Plan, Setting, builtin, manifest, resolve,
-};
+use millrace_crds::{Plan, Setting, builtin, manifest, resolve};
 
 use super::{Due, Last, Schedule};
 use crate::engine::flow::Wanted;
@@ -24,7 +22,9 @@ fn plan(source: &str, flow: &str) -> Plan {
          ---\napiVersion: millrace.dev/v1alpha1\nkind: Flow\nmetadata: {{ name: f }}\nspec:\n  source: {{ name: s }}\n  destination: {{ connector: {{ name: memory }} }}\n{flow}"
     );
     let resources = manifest::parse("test.yaml", &text).unwrap();
-    let setting = Setting::Local { environment: std::collections::BTreeMap::new() };
+    let setting = Setting::Local {
+        environment: std::collections::BTreeMap::new(),
+    };
     let mut found = resolve(&resources, builtin(), &setting);
     assert!(found.is_sound(), "{:?}", found.problems);
     found.plans.remove(0)
@@ -35,7 +35,11 @@ fn both() -> Plan {
 }
 
 fn loaded(full: i64, any: i64) -> Last {
-    Last { complete: true, full: Some(plus(full)), any: Some(plus(any)) }
+    Last {
+        complete: true,
+        full: Some(plus(full)),
+        any: Some(plus(any)),
+    }
 }
 
 #[test]
@@ -57,14 +61,22 @@ fn after_a_restart_there_is_no_full_load_and_one_delta_within_an_interval() {
                 seen.push(due);
             }
         }
-        assert!(!seen.contains(&Due::Full) && !seen.contains(&Due::First), "{full}: {seen:?}");
+        assert!(
+            !seen.contains(&Due::Full) && !seen.contains(&Due::First),
+            "{full}: {seen:?}"
+        );
         assert!(!seen.is_empty() && seen.len() <= 2, "{full}: {seen:?}");
     }
 }
 
 #[test]
 fn a_full_load_keeps_its_time_of_day_across_restarts() {
-    let schedule = Schedule::new(&plan("  fullLoadInterval: 24h\n", ""), loaded(-90_000, -90_000), plus(0)).unwrap();
+    let schedule = Schedule::new(
+        &plan("  fullLoadInterval: 24h\n", ""),
+        loaded(-90_000, -90_000),
+        plus(0),
+    )
+    .unwrap();
     assert_eq!(schedule.due(plus(0)), None);
     assert_eq!(schedule.next(), Some(plus(-90_000 + 2 * 86_400)));
 }
@@ -87,7 +99,11 @@ fn missed_ticks_do_not_pile_up() {
     assert_eq!(schedule.next(), Some(plus(5)));
     schedule.began(Due::Delta, plus(5));
     schedule.ended(Due::Delta, plus(5), plus(100), true);
-    assert_eq!(schedule.due(plus(100)), Some(Due::Delta), "one of the nine that were missed");
+    assert_eq!(
+        schedule.due(plus(100)),
+        Some(Due::Delta),
+        "one of the nine that were missed"
+    );
     schedule.began(Due::Delta, plus(100));
     schedule.ended(Due::Delta, plus(100), plus(101), true);
     assert_eq!(schedule.due(plus(101)), None);
@@ -114,7 +130,11 @@ fn after_any_failure_the_next_tick_is_an_interval_away() {
     let mut first = Schedule::new(&both(), Last::default(), plus(0)).unwrap();
     first.ended(Due::First, plus(0), plus(7), false);
     assert_eq!((first.next(), first.due(plus(36))), (Some(plus(37)), None));
-    assert_eq!(first.due(plus(37)), Some(Due::First), "it has not been loaded yet");
+    assert_eq!(
+        first.due(plus(37)),
+        Some(Due::First),
+        "it has not been loaded yet"
+    );
 }
 
 #[test]
@@ -133,7 +153,11 @@ fn without_intervals_it_runs_once() {
     assert_eq!(schedule.next(), None);
     let mut failed = Schedule::new(&plan("", ""), Last::default(), plus(0)).unwrap();
     failed.ended(Due::First, plus(0), plus(3), false);
-    assert_eq!(failed.next(), None, "a person, or a change of the manifest, starts it again");
+    assert_eq!(
+        failed.next(),
+        None,
+        "a person, or a change of the manifest, starts it again"
+    );
 }
 
 #[test]
@@ -146,12 +170,22 @@ fn a_table_that_is_replaced_has_no_deltas() {
 
 #[test]
 fn a_schedule_alone_starts_its_flow() {
-    let plan = plan("  fullLoadInterval: 10s\n", "  schedule: \"0 3 * * *\"\n  timeZone: Europe/Stockholm\n");
+    let plan = plan(
+        "  fullLoadInterval: 10s\n",
+        "  schedule: \"0 3 * * *\"\n  timeZone: Europe/Stockholm\n",
+    );
     let mut schedule = Schedule::new(&plan, Last::default(), plus(0)).unwrap();
-    assert_eq!(schedule.due(plus(60)), None, "neither the first load nor the interval counts");
+    assert_eq!(
+        schedule.due(plus(60)),
+        None,
+        "neither the first load nor the interval counts"
+    );
     let three = at("2026-03-02T02:00:00Z");
     assert_eq!(schedule.next(), Some(three));
-    assert_eq!((schedule.due(three), schedule.load(Due::Scheduled)), (Some(Due::Scheduled), None));
+    assert_eq!(
+        (schedule.due(three), schedule.load(Due::Scheduled)),
+        (Some(Due::Scheduled), None)
+    );
     schedule.began(Due::Scheduled, three);
     schedule.ended(Due::Scheduled, three, three, true);
     assert_eq!(schedule.next(), Some(at("2026-03-03T02:00:00Z")));
@@ -161,9 +195,14 @@ fn a_schedule_alone_starts_its_flow() {
 fn the_schedule_says_what_it_loads() {
     let load = |word: &str| {
         let flow = format!("  schedule: \"* * * * *\"\n  scheduleLoad: {word}\n");
-        Schedule::new(&plan("", &flow), Last::default(), plus(0)).unwrap().load(Due::Scheduled)
+        Schedule::new(&plan("", &flow), Last::default(), plus(0))
+            .unwrap()
+            .load(Due::Scheduled)
     };
-    assert_eq!((load("Full"), load("Delta")), (Some(Wanted::Full), Some(Wanted::Delta)));
+    assert_eq!(
+        (load("Full"), load("Delta")),
+        (Some(Wanted::Full), Some(Wanted::Delta))
+    );
 }
 
 #[test]
@@ -194,7 +233,14 @@ fn clocks_that_go_back_fire_a_time_of_day_once() {
         fired.push(now.to_string());
     }
     // On the 25th the hour from two to three comes twice; the first one counts.
-    assert_eq!(fired, ["2026-10-25T00:30:00Z", "2026-10-26T01:30:00Z", "2026-10-27T01:30:00Z"]);
+    assert_eq!(
+        fired,
+        [
+            "2026-10-25T00:30:00Z",
+            "2026-10-26T01:30:00Z",
+            "2026-10-27T01:30:00Z"
+        ]
+    );
 }
 
 #[test]
@@ -218,7 +264,11 @@ fn clocks_that_go_forward_lose_no_day_and_fire_no_time_twice() {
 fn every_hour_fires_in_both_hours() {
     let plan = plan("", "  schedule: \"0 * * * *\"\n  timeZone: Europe/Stockholm\n");
     let mut schedule = Schedule::new(&plan, Last::default(), at("2026-10-24T23:30:00Z")).unwrap();
-    for expected in ["2026-10-25T00:00:00Z", "2026-10-25T01:00:00Z", "2026-10-25T02:00:00Z"] {
+    for expected in [
+        "2026-10-25T00:00:00Z",
+        "2026-10-25T01:00:00Z",
+        "2026-10-25T02:00:00Z",
+    ] {
         let now = schedule.next().unwrap();
         assert_eq!(now, at(expected));
         schedule.began(Due::Scheduled, now);

@@ -19,7 +19,12 @@ pub(crate) struct Dialect {
 
 impl Default for Dialect {
     fn default() -> Self {
-        Self { delimiter: b',', quote: Some(b'"'), escape: None, comment: None }
+        Self {
+            delimiter: b',',
+            quote: Some(b'"'),
+            escape: None,
+            comment: None,
+        }
     }
 }
 
@@ -45,7 +50,10 @@ pub(crate) struct Scanned {
 impl Tokens {
     /// Positions of records with this many fields; with 0, every record counts as odd.
     pub(crate) fn new(columns: usize) -> Self {
-        Self { columns, ..Self::default() }
+        Self {
+            columns,
+            ..Self::default()
+        }
     }
 
     /// Records with the right number of fields.
@@ -63,10 +71,26 @@ impl Tokens {
         self.quotes
     }
 
+    /// The bytes of the fields of one column, row by row, their quotes included.
+    pub(crate) fn column(&self, column: usize) -> impl Iterator<Item = Range<usize>> {
+        let rows = self
+            .starts
+            .iter()
+            .zip(self.ends.chunks_exact(self.columns.max(1)));
+        rows.map(move |(start, ends)| {
+            let start = if column == 0 { *start } else { ends[column - 1] + 1 };
+            start as usize..ends[column] as usize
+        })
+    }
+
     /// The bytes of a field, its quotes included.
     pub(crate) fn field(&self, row: usize, column: usize) -> Range<usize> {
         let at = row * self.columns + column;
-        let start = if column == 0 { self.starts[row] } else { self.ends[at - 1] + 1 };
+        let start = if column == 0 {
+            self.starts[row]
+        } else {
+            self.ends[at - 1] + 1
+        };
         start as usize..self.ends[at] as usize
     }
 
@@ -77,7 +101,11 @@ impl Tokens {
 
     /// The bytes of a record without its line end.
     pub(crate) fn record(&self, row: usize) -> Range<usize> {
-        let end = if self.columns == 0 { 0 } else { self.ends[(row + 1) * self.columns - 1] };
+        let end = if self.columns == 0 {
+            0
+        } else {
+            self.ends[(row + 1) * self.columns - 1]
+        };
         self.start(row)..end as usize
     }
 
@@ -87,9 +115,13 @@ impl Tokens {
         self.starts.clear();
         self.ends.clear();
         self.odd.clear();
-        let quote = dialect.quote.filter(|quote| memchr::memchr(*quote, bytes).is_some());
+        let quote = dialect
+            .quote
+            .filter(|quote| memchr::memchr(*quote, bytes).is_some());
         self.quotes = quote.is_some();
-        let comment = dialect.comment.filter(|comment| memchr::memchr(*comment, bytes).is_some());
+        let comment = dialect
+            .comment
+            .filter(|comment| memchr::memchr(*comment, bytes).is_some());
         let returns = memchr::memchr(b'\r', bytes).is_some();
         let mut walk = Walk {
             delimiter: dialect.delimiter,
@@ -153,29 +185,40 @@ impl Walk<'_> {
             while hits != 0 {
                 let at = index * 8 + (hits.trailing_zeros() / 8) as usize;
                 hits &= hits - 1;
-                if at >= self.skip && self.visit(bytes, at).is_none() {
+                if at < self.skip {
+                    continue;
+                }
+                if bytes[at] == self.delimiter {
+                    self.end_field(at);
+                } else if self.visit(bytes, at).is_none() {
                     return;
                 }
             }
         }
         let base = bytes.len() - rest.len();
         for (index, byte) in rest.iter().enumerate() {
-            if needles.contains(byte) && base + index >= self.skip && self.visit(bytes, base + index).is_none() {
+            if needles.contains(byte)
+                && base + index >= self.skip
+                && self.visit(bytes, base + index).is_none()
+            {
                 return;
             }
         }
     }
 
-    /// `None`: enough was found, or a quote is not closed.
     #[inline]
+    fn end_field(&mut self, at: usize) {
+        self.tokens.ends.push(narrow(at));
+        self.field = at + 1;
+    }
+
+    /// `None`: enough was found, or a quote is not closed.
     fn visit(&mut self, bytes: &[u8], at: usize) -> Option<()> {
         let byte = bytes[at];
         if byte == self.delimiter {
-            // Bytes are counted in 32 bits: a run is never longer than the largest record.
-            self.tokens.ends.push(u32::try_from(at).ok()?);
-            self.field = at + 1;
+            self.end_field(at);
         } else if byte == b'\n' || byte == b'\r' {
-            self.end_record(at)?;
+            self.end_record(at);
             let both = byte == b'\r' && bytes.get(at + 1) == Some(&b'\n');
             self.begin_record(bytes, at + 1 + usize::from(both));
             return (self.tokens.starts.len() < self.max_rows).then_some(());
@@ -191,19 +234,18 @@ impl Walk<'_> {
         Some(())
     }
 
-    fn end_record(&mut self, at: usize) -> Option<()> {
+    fn end_record(&mut self, at: usize) {
         let fields = self.tokens.ends.len() - self.base + 1;
         let empty = at == self.row;
         if fields == self.tokens.columns && !empty && !self.in_comment {
-            self.tokens.starts.push(u32::try_from(self.row).ok()?);
-            self.tokens.ends.push(u32::try_from(at).ok()?);
+            self.tokens.starts.push(narrow(self.row));
+            self.tokens.ends.push(narrow(at));
         } else {
             self.tokens.ends.truncate(self.base);
             if !empty && !self.in_comment {
                 self.tokens.odd.push(self.row..at);
             }
         }
-        Some(())
     }
 
     fn begin_record(&mut self, bytes: &[u8], at: usize) {
@@ -216,13 +258,24 @@ impl Walk<'_> {
 
     fn finish(mut self, bytes: &[u8], last: bool) -> Scanned {
         let full = self.tokens.starts.len() >= self.max_rows;
-        if last && !full && self.unclosed.is_none() && self.row < bytes.len() && self.end_record(bytes.len()).is_some() {
+        if last && !full && self.unclosed.is_none() && self.row < bytes.len() {
+            self.end_record(bytes.len());
             self.row = bytes.len();
         } else {
-            self.tokens.ends.truncate(self.tokens.starts.len() * self.tokens.columns);
+            self.tokens
+                .ends
+                .truncate(self.tokens.starts.len() * self.tokens.columns);
         }
-        Scanned { consumed: self.row.min(bytes.len()), unclosed: self.unclosed }
+        Scanned {
+            consumed: self.row.min(bytes.len()),
+            unclosed: self.unclosed,
+        }
     }
+}
+
+/// Bytes are counted in 32 bits: the largest record that can be allowed is 2 GiB, and so is what is in view.
+fn narrow(at: usize) -> u32 {
+    u32::try_from(at).unwrap_or(u32::MAX)
 }
 
 /// The position of the quote that closes a field whose text begins at `from`. A quote at the very end may be the
