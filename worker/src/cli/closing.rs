@@ -86,6 +86,11 @@ pub(super) fn close(ended: &[Ended], output: Output, dry_run: bool, to_stderr: b
         (Output::Text, false) => out::line(text(ended, dry_run))?,
         (Output::Text, true) => out::note(text(ended, dry_run)),
     }
+    Ok(exit(ended))
+}
+
+/// Tells what failed, and how the program ends.
+fn exit(ended: &[Ended]) -> Exit {
     let failures: Vec<(String, &Error)> = ended.iter().flat_map(Ended::failures).collect();
     failures
         .iter()
@@ -96,11 +101,59 @@ pub(super) fn close(ended: &[Ended], output: Output, dry_run: bool, to_stderr: b
         .any(|stream| stream.outcome.is_ok());
     let exit = Exit::of(failures.iter().map(|(_, error)| *error), loaded);
     let interrupted = ended.iter().any(Ended::interrupted);
-    Ok(if exit == Exit::Done && interrupted {
+    if exit == Exit::Done && interrupted {
         Exit::Interrupted
     } else {
         exit
-    })
+    }
+}
+
+/// The same after a watch: what the streams have come to since its start. That a signal ended it is how it ends.
+///
+/// # Errors
+/// Where standard output cannot be written.
+pub(super) fn close_watch((mut ended, output, to_stderr): (Vec<Ended>, Output, bool)) -> Result<Exit> {
+    for one in &mut ended {
+        if let Some(Ok(report)) = &mut one.result {
+            report.left.clear();
+        }
+    }
+    match (output, text(&ended, false)) {
+        // Each load was written as it ended.
+        (Output::Json, _) => {}
+        (Output::Text, text) if text.is_empty() => {}
+        (Output::Text, text) if to_stderr => out::note(text),
+        (Output::Text, text) => out::line(text)?,
+    }
+    Ok(exit(&ended))
+}
+
+/// What a load has come to, a sentence for each stream.
+pub(super) fn sentences(ended: &Ended) -> Vec<String> {
+    let now = jiff::Zoned::now().strftime("%H:%M:%S").to_string();
+    let title = ended.title();
+    let loaded = ended
+        .streams()
+        .iter()
+        .filter_map(|stream| Some((stream, stream.outcome.as_ref().ok()?)));
+    loaded
+        .map(|(stream, counts)| {
+            let parts: Vec<String> = COLUMNS[..7]
+                .iter()
+                .filter(|(_, get)| get(counts) > 0)
+                .map(|(name, get)| format!("{} {name}", human::count(get(counts))))
+                .collect();
+            let parts = if parts.is_empty() {
+                "nothing new".to_owned()
+            } else {
+                parts.join(", ")
+            };
+            format!(
+                "{now} {title}, stream {}: {} load: {parts}",
+                stream.name, stream.load
+            )
+        })
+        .collect()
 }
 
 const COLUMNS: [(&str, fn(&Counts) -> u64); 9] = [
@@ -184,7 +237,8 @@ fn is_empty(stream: &StreamReport, counts: &Counts) -> bool {
     stream.load == "full" && counts.read == 0
 }
 
-fn as_json(ended: &[Ended], dry_run: bool) -> Value {
+/// The closing report, for programs.
+pub(super) fn as_json(ended: &[Ended], dry_run: bool) -> Value {
     let mut closing = json!({ "flows": ended.iter().map(flow_json).collect::<Vec<_>>() });
     if dry_run {
         closing["dryRun"] = true.into();

@@ -1,6 +1,6 @@
 //! The ledger of a Flow: which trigger tokens it has seen, and what became of each.
 //!
-//! In: annotations of the Flow, its Source and its Connector, and tokens that a person posts. Out: which load to run
+//! In: annotations of the Flow, its Source and its Connector, and the Jobs of its manifests. Out: which load to run
 //! next, for which tokens at once; entries for `status`. It is kept in the state store, so that a restart repeats
 //! nothing and loses nothing: a token is `Running` before its load begins, and one that is found so after a crash goes
 //! on under the number of the same run.
@@ -13,9 +13,11 @@ use jiff::Timestamp;
 use millrace_crds::{
     flow::TriggerState,
     job::Load,
+    plan::JobPlan,
     triggers::{self, PREFIX, Trigger},
 };
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 pub use self::store::{Books, run_id};
 
@@ -50,6 +52,9 @@ pub struct Entry {
     /// What to load; `None`: it could not be understood.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub load: Option<Load>,
+    /// The Job that is to be run, where it is none of the annotations.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<String>,
     /// The streams, by exact name; empty: all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub streams: Vec<String>,
@@ -90,8 +95,12 @@ pub struct Annotated {
 pub struct Batch {
     /// The number of the run.
     pub run: u64,
+    /// The objects that asked for it: `Flow/lake`.
+    pub objects: Vec<String>,
     /// What to load.
     pub load: Load,
+    /// The Job that says more, where there is one.
+    pub job: Option<String>,
     /// The streams, by exact name; empty: all.
     pub streams: Vec<String>,
     /// The full load may delete more than the Flow's limit.
@@ -156,21 +165,26 @@ impl Ledger {
         told
     }
 
+    /// Looks at Jobs: one that is new is run once, and again only when it says something else.
+    pub fn look_at_jobs(&mut self, jobs: &[JobPlan], now: Timestamp) {
+        for job in jobs {
+            let (key, token) = (format!("Job {}", job.name), fingerprint(job));
+            if self.seen.insert(key, token.clone()).as_ref() == Some(&token) {
+                continue;
+            }
+            self.entries.push(Entry {
+                job: Some(job.name.clone()),
+                ..waiting(&format!("Job/{}", job.name), job.load, &job.streams, token, now)
+            });
+        }
+    }
+
     /// A token that waits for its turn.
-    pub fn wait(&mut self, object: &str, trigger: Trigger, now: Timestamp) {
+    fn wait(&mut self, object: &str, trigger: Trigger, now: Timestamp) {
         self.entries.push(Entry {
-            object: object.to_owned(),
             name: trigger.name,
-            token: trigger.token,
-            load: Some(trigger.load),
-            streams: trigger.streams,
             allow_deletes: trigger.allow_deletes,
-            state: TriggerState::Waiting,
-            run: None,
-            requested_at: now,
-            finished_at: None,
-            rows: None,
-            message: None,
+            ..waiting(object, trigger.load, &trigger.streams, trigger.token, now)
         });
     }
 
@@ -202,16 +216,16 @@ impl Ledger {
     }
 
     fn batch(&self, run: u64, resumed: bool) -> Option<Batch> {
-        let mut entries = self
-            .entries
-            .iter()
-            .filter(|entry| entry.run == Some(run) && entry.state == TriggerState::Running);
-        let first = entries.next()?;
+        let running = |entry: &&Entry| entry.run == Some(run) && entry.state == TriggerState::Running;
+        let entries: Vec<&Entry> = self.entries.iter().filter(running).collect();
+        let first = entries.first()?;
         Some(Batch {
             run,
+            objects: entries.iter().map(|entry| entry.object.clone()).collect(),
             load: first.load?,
+            job: first.job.clone(),
             streams: first.streams.clone(),
-            allow_deletes: first.allow_deletes || entries.any(|entry| entry.allow_deletes),
+            allow_deletes: entries.iter().any(|entry| entry.allow_deletes),
             resumed,
         })
     }
@@ -276,25 +290,44 @@ impl Entry {
             streams.sort_unstable();
             streams
         };
-        self.load == other.load && sorted(self) == sorted(other)
+        self.load == other.load && self.job == other.job && sorted(self) == sorted(other)
+    }
+}
+
+fn waiting(object: &str, load: Load, streams: &[String], token: String, now: Timestamp) -> Entry {
+    Entry {
+        object: object.to_owned(),
+        name: "job".to_owned(),
+        token,
+        load: Some(load),
+        job: None,
+        streams: streams.to_vec(),
+        allow_deletes: false,
+        state: TriggerState::Waiting,
+        run: None,
+        requested_at: now,
+        finished_at: None,
+        rows: None,
+        message: None,
     }
 }
 
 fn misunderstood(object: &str, error: &triggers::TriggerError, now: Timestamp) -> Entry {
     Entry {
-        object: object.to_owned(),
         name: error.name.clone(),
-        token: String::new(),
         load: None,
-        streams: Vec::new(),
-        allow_deletes: false,
         state: TriggerState::Failed,
-        run: None,
-        requested_at: now,
         finished_at: Some(now),
-        rows: None,
         message: Some(error.problem.to_string()),
+        ..waiting(object, Load::Full, &[], String::new(), now)
     }
+}
+
+/// What a Job asks for; how often it is tried and for how long changes nothing of that.
+fn fingerprint(job: &JobPlan) -> String {
+    let asked = serde_json::json!([job.load, job.streams, job.backfill]);
+    let hash = format!("{:x}", Sha256::digest(asked.to_string()));
+    hash[..10].to_owned()
 }
 
 #[cfg(test)]

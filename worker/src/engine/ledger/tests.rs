@@ -122,7 +122,9 @@ fn tokens_that_wait_for_the_same_share_one_run_and_each_gets_its_entry() {
         batch,
         Batch {
             run: 1,
+            objects: vec!["Flow/lake".to_owned(); 2],
             load: Load::Full,
+            job: None,
             streams: Vec::new(),
             allow_deletes: true,
             resumed: false
