@@ -4,7 +4,7 @@ use comfy_table::CellAlignment;
 use millrace_crds::flow::DeliveryGuarantee;
 use serde_json::{Map, Value, json};
 
-use super::{exit::Exit, human, out};
+use super::{exit::Exit, human, out, watch::Closing};
 use crate::{
     engine::{
         counts::Counts,
@@ -86,12 +86,12 @@ pub(super) fn close(ended: &[Ended], output: Output, dry_run: bool, to_stderr: b
         (Output::Text, false) => out::line(text(ended, dry_run))?,
         (Output::Text, true) => out::note(text(ended, dry_run)),
     }
-    Ok(exit(ended))
+    Ok(exit(ended, Vec::new()))
 }
 
 /// Tells what failed, and how the program ends.
-fn exit(ended: &[Ended]) -> Exit {
-    let failures: Vec<(String, &Error)> = ended.iter().flat_map(Ended::failures).collect();
+fn exit(ended: &[Ended], more: Vec<(String, &Error)>) -> Exit {
+    let failures: Vec<(String, &Error)> = ended.iter().flat_map(Ended::failures).chain(more).collect();
     failures
         .iter()
         .for_each(|(place, error)| out::error(format_args!("{place}: {error}")));
@@ -112,7 +112,13 @@ fn exit(ended: &[Ended]) -> Exit {
 ///
 /// # Errors
 /// Where standard output cannot be written.
-pub(super) fn close_watch((mut ended, output, to_stderr): (Vec<Ended>, Output, bool)) -> Result<Exit> {
+pub(super) fn close_watch(closing: Closing) -> Result<Exit> {
+    let Closing {
+        mut ended,
+        errors,
+        output,
+        to_stderr,
+    } = closing;
     for one in &mut ended {
         if let Some(Ok(report)) = &mut one.result {
             report.left.clear();
@@ -125,7 +131,8 @@ pub(super) fn close_watch((mut ended, output, to_stderr): (Vec<Ended>, Output, b
         (Output::Text, text) if to_stderr => out::note(text),
         (Output::Text, text) => out::line(text)?,
     }
-    Ok(exit(&ended))
+    let more: Vec<(String, &Error)> = errors.iter().map(|(name, error)| (name.clone(), error)).collect();
+    Ok(exit(&ended, more))
 }
 
 /// What a load has come to, a sentence for each stream.

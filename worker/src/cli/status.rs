@@ -5,7 +5,10 @@
 
 use clap::Args;
 use jiff::Timestamp;
-use millrace_crds::{Plan, flow::TriggerState};
+use millrace_crds::{
+    Plan,
+    flow::{Mode, TriggerState},
+};
 use serde_json::{Value, json};
 
 use super::{
@@ -44,6 +47,8 @@ struct Status {
     streams: Vec<Standing>,
     ledger: Ledger,
     next: Option<Timestamp>,
+    /// It has a schedule or an interval.
+    timed: bool,
 }
 
 /// Looks and prints.
@@ -72,11 +77,13 @@ async fn status(loaded: &Loaded, plan: &Plan) -> Result<Status> {
     let streams = history::standing(&flow).await?;
     let books = Books::new(flow.store.clone(), &plan.state.id, &plan.flow.uid);
     let schedule = Schedule::new(plan, history::last(&streams, &[]), Timestamp::now())?;
-    let next = schedule.next().filter(|_| !plan.run.suspend);
+    let timed = schedule.is_timed() && plan.run.mode == Mode::Batch;
+    let next = schedule.next().filter(|_| timed && !plan.run.suspend);
     Ok(Status {
         streams,
         ledger: books.read().await?.unwrap_or_default(),
         next,
+        timed,
         flow,
     })
 }
@@ -93,8 +100,17 @@ impl Status {
             lines.push("suspended: nothing starts".to_owned());
         }
         match self.next {
-            Some(next) => lines.push(format!("next run by `--watch`: {next:.0}")),
-            None => lines.push("no run is planned".to_owned()),
+            Some(next) if next <= Timestamp::now() => {
+                lines.push("a `run --watch` loads it at once".to_owned());
+            }
+            Some(next) => lines.push(format!("next load by a `run --watch`: {next:.0}")),
+            None if self.flow.plan.run.mode == Mode::Continuous => {
+                lines.push("continuous: loaded all the time while a run is at work".to_owned());
+            }
+            None if self.timed => lines.push("no load is planned".to_owned()),
+            None => lines.push(
+                "no schedule and no interval: it is loaded as a run starts, or by a trigger".to_owned(),
+            ),
         }
         if self.streams.is_empty() {
             lines.push("nothing was loaded yet".to_owned());

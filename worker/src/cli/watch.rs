@@ -21,6 +21,7 @@ use futures::{
 };
 use tokio::sync::{Semaphore, watch};
 
+pub(super) use self::tally::Closing;
 use self::{
     files::Files,
     follow::{Shared, follow},

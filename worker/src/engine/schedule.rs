@@ -95,6 +95,12 @@ impl Schedule {
         })
     }
 
+    /// Whether a clock has a say: there is a schedule or an interval.
+    #[must_use]
+    pub fn is_timed(&self) -> bool {
+        self.cron.is_some() || self.full.is_some() || self.delta.is_some()
+    }
+
     /// When the next thing is due; `None`: nothing ever is.
     #[must_use]
     pub fn next(&self) -> Option<Timestamp> {

@@ -16,7 +16,25 @@ pub(super) struct Tally {
     output: Output,
     /// Standard output belongs to a Flow that writes its rows there.
     to_stderr: bool,
-    ended: Mutex<Vec<Ended>>,
+    ended: Mutex<Vec<Kept>>,
+}
+
+/// One Flow's streams, and why its last load did not even begin, where that is so.
+struct Kept {
+    ended: Ended,
+    error: Option<Error>,
+}
+
+/// Everything, for the closing table.
+pub(in crate::cli) struct Closing {
+    /// What each stream has come to.
+    pub(in crate::cli) ended: Vec<Ended>,
+    /// Flows whose last load did not begin.
+    pub(in crate::cli) errors: Vec<(String, Error)>,
+    /// How it is written.
+    pub(in crate::cli) output: Output,
+    /// Standard output belongs to a Flow.
+    pub(in crate::cli) to_stderr: bool,
 }
 
 impl Tally {
@@ -31,16 +49,28 @@ impl Tally {
     /// A load has ended: it is told, and added.
     pub(super) fn add(&self, load: Ended) {
         self.tell(&load);
+        let (report, error) = match load.result {
+            Some(Err(error)) => (None, Some(error)),
+            Some(Ok(report)) => (Some(report), None),
+            None => (None, None),
+        };
         let mut all = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
         let known = all
             .iter_mut()
-            .find(|known| (&known.namespace, &known.flow) == (&load.namespace, &load.flow));
+            .find(|known| (&known.ended.namespace, &known.ended.flow) == (&load.namespace, &load.flow));
         match known {
             Some(known) => {
-                let before = known.result.take();
-                known.result = load.result.map(|result| merge(before, result));
+                known.ended.result = merge(known.ended.result.take(), report);
+                known.error = error;
             }
-            None => all.push(Ended { job: None, ..load }),
+            None => all.push(Kept {
+                ended: Ended {
+                    job: None,
+                    result: report.map(Ok),
+                    ..load
+                },
+                error,
+            }),
         }
     }
 
@@ -64,17 +94,26 @@ impl Tally {
     }
 
     /// Everything, for the closing table.
-    pub(super) fn close(self) -> (Vec<Ended>, Output, bool) {
-        let ended = self.ended.into_inner().unwrap_or_else(PoisonError::into_inner);
-        (ended, self.output, self.to_stderr)
+    pub(super) fn close(self) -> Closing {
+        let kept = self.ended.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let name = |ended: &Ended| format!("{}/{}", ended.namespace, ended.flow);
+        let errors = kept
+            .iter()
+            .filter_map(|kept| Some((name(&kept.ended), kept.error.clone()?)));
+        Closing {
+            errors: errors.collect(),
+            ended: kept.into_iter().map(|kept| kept.ended).collect(),
+            output: self.output,
+            to_stderr: self.to_stderr,
+        }
     }
 }
 
 /// The last word on each stream counts; what was delivered adds up.
-fn merge(before: Option<Result<Report>>, now: Result<Report>) -> Result<Report> {
-    let now = now?;
+fn merge(before: Option<Result<Report>>, now: Option<Report>) -> Option<Result<Report>> {
+    let Some(now) = now else { return before };
     let Some(Ok(mut whole)) = before else {
-        return Ok(now);
+        return Some(Ok(now));
     };
     for stream in now.streams {
         match whole.streams.iter_mut().find(|known| known.name == stream.name) {
@@ -82,7 +121,7 @@ fn merge(before: Option<Result<Report>>, now: Result<Report>) -> Result<Report> 
             None => whole.streams.push(stream),
         }
     }
-    Ok(whole)
+    Some(Ok(whole))
 }
 
 fn sum(before: &StreamReport, mut now: StreamReport) -> StreamReport {

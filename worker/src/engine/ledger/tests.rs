@@ -165,10 +165,31 @@ fn a_crash_goes_on_under_the_same_number() {
         }
     );
     ledger.end(1, &End::Failed("broken".to_owned()), now());
-    assert_eq!(
-        (states(&ledger), ledger.begin()),
-        (vec![("1", TriggerState::Failed)], None)
-    );
+    assert_eq!(states(&ledger), [("1", TriggerState::Failed)]);
+    assert_eq!(ledger.begin(), None);
+}
+
+#[test]
+fn a_job_runs_once_and_again_when_it_asks_for_something_else() {
+    let text = "apiVersion: millrace.dev/v1alpha1\nkind: Source\nmetadata: { name: s }\nspec: { connector: { name: generator }, connection: { rows: 10 } }\n\
+         ---\napiVersion: millrace.dev/v1alpha1\nkind: Flow\nmetadata: { name: f }\nspec: { source: { name: s }, destination: { connector: { name: memory } } }\n\
+         ---\napiVersion: millrace.dev/v1alpha1\nkind: Job\nmetadata: { name: again }\nspec: { flow: { name: f }, load: Full }\n";
+    let resources = millrace_crds::manifest::parse("test.yaml", text).unwrap();
+    let setting = millrace_crds::Setting::Local {
+        environment: BTreeMap::new(),
+    };
+    let mut jobs = millrace_crds::resolve(&resources, millrace_crds::builtin(), &setting).jobs;
+    let mut ledger = Ledger::born(&flow(&[("full_load", "1")]), now());
+    for _ in 0..2 {
+        ledger.look_at_jobs(&jobs, now());
+    }
+    let batch = ledger.begin().unwrap();
+    assert_eq!((batch.job.as_deref(), batch.load), (Some("again"), Load::Full));
+    ledger.end(1, &End::Done(3), now());
+    assert_eq!(ledger.begin(), None);
+    jobs[0].streams = vec!["other".to_owned()];
+    ledger.look_at_jobs(&jobs, now());
+    assert_eq!(ledger.begin().unwrap().run, 2);
 }
 
 #[test]
