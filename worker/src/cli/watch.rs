@@ -48,6 +48,10 @@ use crate::{
 /// `config` where a Flow cannot be opened as things are.
 pub(super) async fn run(args: RunArgs, loaded: Loaded, drain: Drain) -> Result<Exit> {
     let units = unit::all(&loaded, &args);
+    for unit in &units {
+        // What is wrong from the start is wrong for a person at the keyboard: it is not waited for.
+        loaded.open(&unit.plan).await?.require()?;
+    }
     let to_stderr = units
         .iter()
         .any(|unit| unit.plan.destination.system.type_ == "stdout");
