@@ -242,7 +242,7 @@ def csv_source(url: str | Path, *, primary_key: Sequence[str] = (), **stream: An
     fields = {"name": stream.pop("name", path.name.split(".")[0]), **stream}
     if primary_key:
         fields["primaryKey"] = list(primary_key)
-    connection = {"url": str(url), "format": "csv", "delimiter": ",", "header": True}
+    connection = {"url": str(url), "format": "csv", "csv": {"delimiter": ",", "header": True}}
     return {"connector": "file", "connection": connection, "streams": [fields]}
 
 
