@@ -14,7 +14,8 @@ from typing import Any
 
 import harness
 import pytest
-from harness import S3, Lake, Millrace, Postgres, Row, Spec
+from harness import S3, Lake, Millrace, Postgres, Result, Row, Spec
+from kit import FileSink, PostgresSink, Sink
 
 
 def ground(name: str) -> str:
@@ -119,3 +120,42 @@ def rows_of(lake: Lake) -> Callable[..., list[Row]]:
 def duck() -> Callable[..., list[tuple[Any, ...]]]:
     """`duck("select count(*) from t", t=lake.table(manifest))`: the answer of an independent engine."""
     return harness.duck
+
+
+@pytest.fixture
+def environment(request: pytest.FixtureRequest) -> dict[str, str]:
+    """The environment of the program: the credentials of the servers that the test uses."""
+    servers = [name for name in ("postgres", "s3") if name in request.fixturenames]
+    return {key: value for name in servers for key, value in request.getfixturevalue(name).env.items()}
+
+
+@pytest.fixture
+def run(millrace: Millrace, environment: dict[str, str]) -> Callable[..., Result]:
+    """`run(manifest, "--full", env=..., check=False)`: one run of the program, with its closing report as JSON."""
+
+    def once(
+        manifest: Path, *options: str | Path, env: Mapping[str, str] | None = None, **how: Any
+    ) -> Result:
+        every = {**environment, **(env or {})}
+        return millrace("run", manifest, "--output", "json", *options, env=every, **how)
+
+    return once
+
+
+SINKS = ("file", "postgres")
+
+
+@pytest.fixture(params=SINKS)
+def sink(request: pytest.FixtureRequest, workdir: Path, millrace: Millrace, environment: dict[str, str]) -> Sink:
+    """A destination; the test runs once for each kind."""
+    if request.param == "postgres":
+        postgres: Postgres = request.getfixturevalue("postgres")
+        environment.update(postgres.env)
+        return PostgresSink(postgres)
+    return FileSink(Lake(millrace), str(workdir / "out"))
+
+
+@pytest.fixture
+def files(workdir: Path, millrace: Millrace) -> FileSink:
+    """Parquet files as the destination."""
+    return FileSink(Lake(millrace), str(workdir / "out"))
