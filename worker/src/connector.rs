@@ -258,7 +258,8 @@ pub trait Shard: Send + Sync {
     /// What was last committed; `None`: nothing ever was.
     async fn last_committed(&self) -> Result<Option<Committed>>;
     /// Makes every later commit with a lower epoch fail, and tells what was last committed.
-    /// [`crate::error::ErrorKind::Fenced`] where a greater epoch is there already.
+    /// [`crate::error::ErrorKind::Fenced`] where a greater epoch is there already. Where this epoch is there already,
+    /// nothing changes: a repeated fence that arrives late must not take the mark of a commit away.
     async fn fence(&self, epoch: Epoch, nonce: &str) -> Result<Option<Committed>>;
     /// The index of what was delivered, in order; empty: nothing was, or the destination keeps none.
     async fn index(&self) -> Result<Vec<SegmentRef>> {

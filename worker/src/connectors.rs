@@ -4,6 +4,12 @@
 //! configurations, the table in the README and the behaviour tests all follow from [`CONNECTORS`].
 
 pub mod file;
+pub mod generator;
+pub mod memory;
+pub mod null;
+pub mod stdout;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
@@ -16,7 +22,13 @@ use crate::{
 };
 
 /// All of them, by name.
-pub static CONNECTORS: &[Connector] = &[file::CONNECTOR];
+pub static CONNECTORS: &[Connector] = &[
+    file::CONNECTOR,
+    generator::CONNECTOR,
+    memory::CONNECTOR,
+    null::CONNECTOR,
+    stdout::CONNECTOR,
+];
 
 /// One built-in connector.
 pub struct Connector {

@@ -8,6 +8,7 @@
 //! ```
 
 pub mod channel;
+mod continuous;
 pub mod contract;
 pub mod counts;
 pub mod dead_letter;

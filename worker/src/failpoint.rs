@@ -64,11 +64,10 @@ pub fn hit(name: &'static str) -> Result<()> {
             .map(|text| parse(&text))
             .transpose()
     }) {
-        Ok(None) => Ok(()),
         Ok(Some(armed)) if armed.name == name && PASSED.fetch_add(1, Ordering::SeqCst) + 1 == armed.count => {
             act(name, armed.action)
         }
-        Ok(Some(_)) => Ok(()),
+        Ok(_) => Ok(()),
         Err(error) => Err(error.clone()),
     }
 }
@@ -83,9 +82,10 @@ fn parse(text: &str) -> Result<Armed> {
             FAILPOINTS.join(", ")
         )));
     }
-    let count = count
-        .parse()
-        .map_err(|_| wrong(format!("`{count}` is no number")))?;
+    let count = match count.parse() {
+        Ok(count) if count > 0 => count,
+        _ => return Err(wrong(format!("`{count}` is no number from 1 on"))),
+    };
     let action = match action {
         "kill" => Action::Kill,
         "stop" => Action::Stop,
@@ -128,43 +128,4 @@ fn signal(name: &str) -> Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{Action, Armed, hit, parse};
-
-    #[test]
-    fn a_place_has_a_count_and_an_action() {
-        let armed = |name: &str, count, action| Armed {
-            name: name.to_owned(),
-            count,
-            action,
-        };
-        assert_eq!(
-            parse("commit.after").unwrap(),
-            armed("commit.after", 1, Action::Kill)
-        );
-        assert_eq!(
-            parse("commit.after:3").unwrap(),
-            armed("commit.after", 3, Action::Kill)
-        );
-        assert_eq!(
-            parse("fence.before=stop").unwrap(),
-            armed("fence.before", 1, Action::Stop)
-        );
-        assert_eq!(
-            parse("stage.write:7=error").unwrap(),
-            armed("stage.write", 7, Action::Error)
-        );
-    }
-
-    #[test]
-    fn what_makes_no_sense_is_told() {
-        for text in ["comit.after", "commit.after:x", "commit.after=die"] {
-            assert!(parse(text).unwrap_err().message.contains(text));
-        }
-    }
-
-    #[test]
-    fn nothing_happens_where_nothing_is_asked() {
-        hit("commit.before").unwrap();
-    }
-}
+mod tests;

@@ -15,6 +15,7 @@ pub mod diff;
 pub mod engine;
 pub mod error;
 pub mod failpoint;
+pub mod formats;
 pub mod protocol;
 pub mod rate;
 pub mod secrets;

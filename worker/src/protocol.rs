@@ -7,6 +7,8 @@
 mod acquire;
 mod commit;
 mod deliver;
+#[cfg(test)]
+mod explorer;
 mod recover;
 #[cfg(test)]
 mod tests;

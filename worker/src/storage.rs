@@ -13,7 +13,7 @@ mod local;
 mod location;
 mod remote;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod write;
 
 use std::{
@@ -46,7 +46,7 @@ pub struct Object {
     pub key: String,
     /// Bytes.
     pub size: u64,
-    /// When it was last written, in nanoseconds since 1970.
+    /// When it was last written or changed, in nanoseconds since 1970.
     pub modified: i64,
     /// What changes with the content where the store knows it: an `ETag`, a generation.
     pub version: Option<String>,
@@ -210,6 +210,17 @@ impl Storage {
         match &*self.0 {
             Backend::Local(local) => local.get_range(key, range),
             Backend::Remote(remote) => remote.get_range(key, range, None).await,
+        }
+    }
+
+    /// Some bytes of an object that must still be the one that was listed.
+    ///
+    /// # Errors
+    /// As [`Storage::get_range`]; `transient` with reason `ObjectChanged` where it is another by now.
+    pub async fn get_range_of(&self, object: &Object, range: Range<u64>) -> Result<Bytes> {
+        match &*self.0 {
+            Backend::Local(local) => local.get_range(&object.key, range),
+            Backend::Remote(remote) => remote.get_range(&object.key, range, object.version.as_deref()).await,
         }
     }
 

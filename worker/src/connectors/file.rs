@@ -1,16 +1,26 @@
-//! `file`: CSV, NDJSON and Parquet files, local, in S3 or Google Cloud Storage, or from a web server.
+//! Files: CSV, NDJSON and Parquet, in a directory, in S3, in Google Cloud Storage or behind a web server.
 
+mod config;
+pub mod cursor;
+mod inspect;
+mod load;
+mod names;
+mod seen;
+pub mod source;
 pub mod target;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
+pub use self::{config::FileConfig, source::FileSource};
 use super::{Connector, Side};
 
 /// The table's line.
 pub const CONNECTOR: Connector = Connector {
     name: "file",
     summary: "CSV, NDJSON and Parquet files: local, S3, Google Cloud Storage, https",
-    source: None,
+    source: Some(Side::new::<FileConfig>(|system| Ok(Arc::new(FileSource::new(system)?)))),
     destination: Some(Side::new::<target::FileTargetConfig>(|system| {
         Ok(Arc::new(target::FileTarget::new(system)?))
     })),

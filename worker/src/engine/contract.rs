@@ -24,6 +24,7 @@ use millrace_crds::{
     suggest,
 };
 
+pub(crate) use self::fit::plain_field;
 use self::{
     part::{Extra, Part, Rules, extras, keep},
     settle::{Column, Known},

@@ -126,26 +126,30 @@ impl Flow {
     /// # Errors
     /// `config` where a connector cannot be made from its settings.
     pub async fn open(plan: Plan, local: &Arc<LocalSecrets>) -> Result<Self> {
-        let base = PathBuf::from(plan.source.system.base_dir.as_deref().unwrap_or("."));
         let source = connectors::source(system(&plan, &plan.source.system, local)).context("source")?;
-        let destination =
-            connectors::destination(system(&plan, &plan.destination.system, local)).context("destination")?;
-        let store = state::open(&plan.state, local, &base).await.context("state")?;
-        let scratch = std::env::var_os("MILLRACE_SCRATCH_DIR").map(PathBuf::from);
-        let backoff = Backoff {
-            tries: 4,
-            first: Duration::from_millis(500),
-            most: Duration::from_secs(20),
-        };
-        let destination_secrets = system(&plan, &plan.destination.system, local).secrets;
+        Self::with_source(plan, local, source).await
+    }
+
+    /// As [`Flow::open`], with a source that is there already.
+    ///
+    /// # Errors
+    /// `config` where a connector cannot be made from its settings.
+    pub async fn with_source(plan: Plan, local: &Arc<LocalSecrets>, source: Arc<dyn Source>) -> Result<Self> {
+        let base = PathBuf::from(plan.source.system.base_dir.as_deref().unwrap_or("."));
+        let end = system(&plan, &plan.destination.system, local);
+        let destination_secrets = end.secrets.clone();
         Ok(Self {
-            plan: Arc::new(plan),
             source,
-            destination,
-            store,
+            destination: connectors::destination(end).context("destination")?,
+            store: state::open(&plan.state, local, &base).await.context("state")?,
+            plan: Arc::new(plan),
             destination_secrets,
-            scratch,
-            backoff,
+            scratch: std::env::var_os("MILLRACE_SCRATCH_DIR").map(PathBuf::from),
+            backoff: Backoff {
+                tries: 4,
+                first: Duration::from_millis(500),
+                most: Duration::from_secs(20),
+            },
         })
     }
 
@@ -216,24 +220,41 @@ impl Flow {
     pub async fn run(&self, request: &Request, observe: Observer<'_>) -> Result<Report> {
         self.require()?;
         let streams = self.streams(&request.streams).await?;
+        let setting = self.setting(request, streams.len());
+        let concurrency = self.concurrency();
+        let reports = stream::iter(&streams).map(|stream| self.stream(&setting, stream, request, observe));
+        let streams = reports.buffered(concurrency).collect().await;
+        Ok(Report {
+            flow: self.name(),
+            guarantee: self.guarantee(),
+            streams,
+        })
+    }
+
+    /// How often a load is tried again.
+    pub(super) fn backoff(&self) -> &Backoff {
+        &self.backoff
+    }
+
+    /// Readers at work at once.
+    pub(super) fn concurrency(&self) -> usize {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let concurrency = self
-            .plan
+        self.plan
             .source
             .concurrency
             .map_or(cores, |concurrency| concurrency as usize)
-            .max(1);
-        let run = if request.run.is_empty() {
-            uuid::Uuid::new_v4().to_string()
-        } else {
-            request.run.clone()
-        };
-        let setting = Setting {
+            .max(1)
+    }
+
+    /// What the loads of one run share.
+    pub(super) fn setting(&self, request: &Request, streams: usize) -> Setting {
+        let concurrency = self.concurrency();
+        Setting {
             plan: self.plan.clone(),
             source: self.source.clone(),
             authority: self.destination.authority(),
             store: self.store.clone(),
-            lanes: concurrency.div_ceil(streams.len().min(concurrency)),
+            lanes: concurrency.div_ceil(streams.clamp(1, concurrency)),
             limits: Limits {
                 buffer_rows: self.plan.source.buffer_length,
                 budget: Budget::from_container(),
@@ -242,15 +263,11 @@ impl Flow {
             allow_deletes: request.allow_deletes,
             destination_secrets: self.destination_secrets.clone(),
             dry_run: request.dry_run,
-            run,
-        };
-        let reports = stream::iter(&streams).map(|stream| self.stream(&setting, stream, request, observe));
-        let streams = reports.buffered(concurrency).collect().await;
-        Ok(Report {
-            flow: self.name(),
-            guarantee: self.guarantee(),
-            streams,
-        })
+            run: match request.run.as_str() {
+                "" => uuid::Uuid::new_v4().to_string(),
+                run => run.to_owned(),
+            },
+        }
     }
 
     async fn stream(
@@ -287,18 +304,8 @@ impl Flow {
         progress: &Progress,
         word: &mut &'static str,
     ) -> Result<Counts> {
-        let id = self.shard_id(&stream.name);
-        let shard = self.destination.shard(&id, stream).await?;
-        let mut permit = match request.dry_run {
-            true => None,
-            false => Some(self.acquire(&id, shard.as_ref(), request, &setting.run).await?),
-        };
-        let committed = match &permit {
-            Some(permit) => Some(permit.last().clone()),
-            None => shard.last_committed().await?,
-        };
-        let offset = committed.as_ref().map(Offset::of).transpose()?.flatten();
-        let range = range(request, stream, offset.as_ref())?;
+        let mut held = self.hold(setting, stream, request).await?;
+        let range = range(request, stream, held.offset.as_ref())?;
         *word = match range {
             Range::Full => "full",
             Range::Delta { .. } => "delta",
@@ -306,15 +313,7 @@ impl Flow {
         };
         let mut attempt = 0;
         loop {
-            let (shard, permit) = (shard.clone(), permit.as_mut());
-            let mut target = Target {
-                stream,
-                shard,
-                permit,
-                offset: offset.clone(),
-                progress: progress.clone(),
-            };
-            let result = load::load(setting, &mut target, &range).await;
+            let result = load::load(setting, &mut held.target(stream, progress), &range).await;
             match result {
                 Err(error) if error.kind == ErrorKind::Transient && attempt + 1 < self.backoff.tries => {
                     tracing::warn!(
@@ -323,23 +322,42 @@ impl Flow {
                         attempt,
                         "{error}; trying again"
                     );
-                    if let Some(permit) = &target.permit {
-                        permit.check()?;
-                    }
+                    held.check()?;
                     self.backoff.pause(attempt).await;
                     attempt += 1;
                 }
-                result => {
-                    if let Some(permit) = target.permit.take()
-                        && result.is_ok()
-                        && let Err(error) = target.shard.clean(permit).await
-                    {
-                        tracing::warn!(stream = stream.name, "cleaning up failed: {error}");
-                    }
-                    return result;
+                Err(error) => return Err(error),
+                Ok(counts) => {
+                    held.clean().await;
+                    return Ok(counts);
                 }
             }
         }
+    }
+
+    /// Takes a stream's shard over, or only looks at it where nothing is to be done.
+    pub(super) async fn hold(
+        &self,
+        setting: &Setting,
+        stream: &StreamSpec,
+        request: &Request,
+    ) -> Result<Held> {
+        let id = self.shard_id(&stream.name);
+        let shard = self.destination.shard(&id, stream).await?;
+        let permit = match request.dry_run {
+            true => None,
+            false => Some(self.acquire(&id, shard.as_ref(), request, &setting.run).await?),
+        };
+        let committed = match &permit {
+            Some(permit) => Some(permit.last().clone()),
+            None => shard.last_committed().await?,
+        };
+        let offset = committed.as_ref().map(Offset::of).transpose()?.flatten();
+        Ok(Held {
+            shard,
+            permit,
+            offset,
+        })
     }
 
     async fn acquire(&self, id: &ShardId, shard: &dyn Shard, request: &Request, run: &str) -> Result<Permit> {
@@ -355,6 +373,39 @@ impl Flow {
             backoff: Backoff::default(),
         };
         protocol::acquire(self.store.as_ref(), shard, id, claim).await
+    }
+}
+
+/// A shard that this worker holds.
+pub(super) struct Held {
+    pub(super) shard: Arc<dyn Shard>,
+    permit: Option<Permit>,
+    pub(super) offset: Option<Offset>,
+}
+
+impl Held {
+    pub(super) fn target<'a>(&'a mut self, stream: &'a StreamSpec, progress: &Progress) -> Target<'a> {
+        Target {
+            stream,
+            shard: self.shard.clone(),
+            permit: self.permit.as_mut(),
+            offset: &mut self.offset,
+            progress: progress.clone(),
+        }
+    }
+
+    /// Whether the permit still commits.
+    pub(super) fn check(&self) -> Result<()> {
+        self.permit.as_ref().map_or(Ok(()), Permit::check)
+    }
+
+    /// Removes what is no longer needed; that it failed is no failure of the load.
+    pub(super) async fn clean(&self) {
+        if let Some(permit) = &self.permit
+            && let Err(error) = self.shard.clean(permit).await
+        {
+            tracing::warn!(shard = %permit.shard(), "cleaning up failed: {error}");
+        }
     }
 }
 
@@ -397,3 +448,6 @@ fn owner() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     format!("{}/{}", host.trim(), std::process::id())
 }
+
+#[cfg(test)]
+mod tests;

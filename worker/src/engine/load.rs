@@ -70,8 +70,8 @@ pub struct Target<'a> {
     pub shard: Arc<dyn Shard>,
     /// The right to commit to it; `None` in a dry run.
     pub permit: Option<&'a mut Permit>,
-    /// Where it stands.
-    pub offset: Option<Offset>,
+    /// Where it stands; `None` until something was committed.
+    pub offset: &'a mut Option<Offset>,
     /// For people.
     pub progress: Progress,
 }
@@ -81,37 +81,46 @@ pub struct Target<'a> {
 /// # Errors
 /// Whatever stops the load; nothing was committed then.
 pub async fn load(setting: &Setting, target: &mut Target<'_>, range: &Range) -> Result<Counts> {
-    let started = Instant::now();
     target.progress.enter(Phase::Reading);
     let load = setting.source.load(target.stream, range).await?;
     target.progress.expect(load.estimate());
+    run(setting, target, range, load).await
+}
+
+/// Takes an open load to its commit.
+///
+/// # Errors
+/// Whatever stops the load; nothing was committed then.
+pub async fn run(
+    setting: &Setting,
+    target: &mut Target<'_>,
+    range: &Range,
+    load: Arc<dyn Load>,
+) -> Result<Counts> {
+    let started = Instant::now();
     let scratch = deliver::scratch(setting.scratch.as_deref())?;
     let offset = target.offset.clone().unwrap_or_else(first_offset);
     let dead_letters = Arc::new(dead_letters(setting, target));
+    let (plan, reader) = (&setting.plan, load.schema());
     let pipeline = Arc::new(pipeline::settle(
-        &setting.plan,
+        plan,
         target.stream,
-        load.schema(),
+        reader,
         &offset,
         dead_letters,
     )?);
+    let scratch = scratch.path();
     let work = Attempt {
         setting,
         target,
         range,
         load,
         pipeline,
-        scratch: scratch.path(),
+        scratch,
         offset,
     };
     let mut counts = work.run().await?;
     counts.seconds = started.elapsed().as_secs_f64();
-    if !counts.add_up() {
-        return Err(Error::bug(format!(
-            "the counts of stream {} do not add up: {counts:?}",
-            target.stream.name
-        )));
-    }
     target.progress.enter(Phase::Done);
     Ok(counts)
 }
@@ -369,6 +378,12 @@ impl Attempt<'_, '_> {
     }
 
     async fn commit(self, mut delivery: Delivery, replace: bool) -> Result<Counts> {
+        if !delivery.counts.add_up() {
+            return Err(Error::bug(format!(
+                "the counts do not add up: {:?}",
+                delivery.counts
+            )));
+        }
         let same = delivery.digest.is_some() && delivery.digest == self.offset.digest;
         let first = self.target.offset.is_none();
         let nothing = delivery.counts.delivered() == 0 && delivery.dead.is_empty();
@@ -433,7 +448,7 @@ impl Attempt<'_, '_> {
             &run,
         )
         .await?;
-        self.target.offset = Some(offset.clone());
+        *self.target.offset = Some(offset.clone());
         if let Some(watermark) = &offset.watermark {
             crate::failpoint::hit("ack.before")?;
             self.setting

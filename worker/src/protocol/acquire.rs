@@ -73,6 +73,13 @@ async fn raise(
         // that is read later is never behind, unless it was restored.
         let loaded = claim.backoff.retry(|| store.load(id)).await?;
         let found = claim.backoff.retry(|| shard.last_committed()).await?;
+        if loaded.is_none()
+            && is_committed(found.as_ref())
+            && claim.backoff.retry(|| store.load(id)).await?.is_some()
+        {
+            // Not lost: another worker made the record and committed between the two reads. Both anew.
+            continue;
+        }
         let record = next_record(
             id,
             claim,
@@ -99,7 +106,7 @@ fn next_record(
 ) -> Result<Record> {
     let seen = found.map_or(0, |found| found.epoch);
     let Some(old) = old else {
-        if let Some(found) = found.filter(|found| found.generation > 0) {
+        if let Some(found) = found.filter(|_| is_committed(found)) {
             return Err(lost(id, found));
         }
         let mut record = Record::first(&claim.flow_uid, &claim.owner, seen + 1);
@@ -119,6 +126,10 @@ fn next_record(
     };
     record.revise(&acquired(claim), record.committed.clone());
     Ok(record)
+}
+
+fn is_committed(found: Option<&Committed>) -> bool {
+    found.is_some_and(|found| found.generation > 0)
 }
 
 fn above(store: Epoch, destination: Epoch) -> Epoch {

@@ -166,16 +166,16 @@ pub(super) async fn write_own(permit: &mut Permit, store: &dyn Store, record: Re
                 return Ok(());
             }
             Ok(Written::Gone) => return Err(permit.spend(recover::gone(permit))),
-            Ok(Written::Other(other)) if other.0.epoch > permit.epoch => {
-                return Err(permit.spend(recover::newer(permit, other.0.epoch)));
-            }
-            Ok(Written::Other(other)) if other.0.edit.is_some() && other.0.edit != permit.record.edit => {
+            // An earlier write of this worker, whose answer was given up, has arrived late.
+            Ok(Written::Other(other)) if recover::is_own(permit, &other.0) => version = other.1,
+            Ok(Written::Other(other)) => {
                 let (theirs, at) = *other;
-                rebase(permit, store, theirs, &record, &at).await?;
-                return Err(permit.spend(recover::edited(permit)));
+                let why = recover::usurped(permit, &theirs);
+                if why.reason == "StateEdited" {
+                    rebase(permit, store, theirs, &record, &at).await?;
+                }
+                return Err(permit.spend(why));
             }
-            // Of our own epoch: an earlier write of this worker, whose answer was given up, has arrived late.
-            Ok(Written::Other(other)) => version = other.1,
             Err(error) => return Err(permit.spend(error)),
         }
     }

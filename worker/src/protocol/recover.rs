@@ -117,8 +117,7 @@ async fn follow(permit: &mut Permit, store: &dyn Store, found: Option<&Committed
             permit.record = record;
             Ok(())
         }
-        Ok(Written::Other(other)) if other.0.epoch > permit.epoch => Err(newer(permit, other.0.epoch)),
-        Ok(Written::Other(_)) => Err(edited(permit)),
+        Ok(Written::Other(other)) => Err(usurped(permit, &other.0)),
         Ok(Written::Gone) => Err(gone(permit)),
         // A cache: the next commit writes it again.
         Err(error) if error.kind == ErrorKind::Transient => {
@@ -210,7 +209,20 @@ pub(super) fn newer(permit: &Permit, epoch: u64) -> Error {
     ))
 }
 
-pub(super) fn edited(permit: &Permit) -> Error {
+/// Whether a record was written by this worker.
+pub(super) fn is_own(permit: &Permit, found: &Record) -> bool {
+    let edited = found.edit.is_some() && found.edit != permit.record.edit;
+    found.epoch == permit.epoch && found.owner == permit.record.owner && !edited
+}
+
+/// Why a record that is not ours ends the permit.
+pub(super) fn usurped(permit: &Permit, found: &Record) -> Error {
+    if found.epoch > permit.epoch {
+        return newer(permit, found.epoch);
+    }
+    if found.epoch < permit.epoch || found.owner != permit.record.owner {
+        return gone(permit);
+    }
     Error::state(
         "StateEdited",
         format!(
@@ -224,7 +236,10 @@ pub(super) fn edited(permit: &Permit) -> Error {
 pub(super) fn gone(permit: &Permit) -> Error {
     Error::state(
         "StateLost",
-        format!("the state of {} was removed during the run", permit.shard),
+        format!(
+            "the state of {} was removed or replaced during the run",
+            permit.shard
+        ),
     )
     .advice("put it back, or take the destination's word with `millrace state restore --from-destination`")
 }

@@ -117,24 +117,18 @@ pub(crate) fn s3_for_tests() -> Option<Storage> {
     let variable = |name: &str| std::env::var(format!("MILLRACE_TEST_S3_{name}")).ok();
     let (endpoint, bucket) = (variable("ENDPOINT")?, variable("BUCKET")?);
     let url = format!("s3://{bucket}/storage-{}", uuid::Uuid::new_v4());
-    let place = |name: &str| millrace_crds::plan::Credential {
-        name: name.to_owned(),
-        from: millrace_crds::plan::CredentialPlace::Env(format!(
-            "MILLRACE_TEST_S3_{}",
-            if name == "accessKeyId" {
-                "ACCESS_KEY"
-            } else {
-                "SECRET_KEY"
-            }
-        )),
-    };
-    let secrets = Secrets::new(
-        vec![place("accessKeyId"), place("secretAccessKey")],
-        Arc::default(),
-        PathBuf::new(),
-    );
     let connection = settings(&[("endpoint", endpoint.into()), ("region", "us-east-1".into())]);
-    Some(Storage::open(&url, &connection, &secrets, None).unwrap())
+    Some(Storage::open(&url, &connection, &s3_secrets(), None).unwrap())
+}
+
+/// The key pair of that server.
+pub(crate) fn s3_secrets() -> Secrets {
+    let place = |name: &str, variable: &str| millrace_crds::plan::Credential {
+        name: name.to_owned(),
+        from: millrace_crds::plan::CredentialPlace::Env(format!("MILLRACE_TEST_S3_{variable}")),
+    };
+    let places = vec![place("accessKeyId", "ACCESS_KEY"), place("secretAccessKey", "SECRET_KEY")];
+    Secrets::new(places, Arc::default(), PathBuf::new())
 }
 
 /// A web server that answers every request with what `answer` makes of its first line.

@@ -206,7 +206,8 @@ pub(crate) fn plain(type_: &DataType) -> DataType {
     }
 }
 
-fn plain_field(field: &Field) -> Field {
+/// The field without its encoding.
+pub(crate) fn plain_field(field: &Field) -> Field {
     field.clone().with_data_type(plain(field.data_type()))
 }
 

@@ -11,7 +11,7 @@ use millrace_crds::{
     suggest,
 };
 
-use super::fit::{Fit, fit, plain, widen};
+use super::fit::{Fit, fit, plain, plain_field, widen};
 use crate::{
     error::{Error, Result},
     types::{join, type_name},
@@ -193,10 +193,6 @@ fn refuse_doubles(stream: &str, reader: &Schema) -> Result<()> {
         ))
         .advice("rename one of them at the source")),
     }
-}
-
-fn plain_field(field: &Field) -> Field {
-    field.clone().with_data_type(plain(field.data_type()))
 }
 
 /// Nulls are allowed unless the manifest requires a value.

@@ -1,7 +1,7 @@
 //! Objects of an S3 server, by If-None-Match and If-Match.
 //!
 //! A conditional write is sent once: the SDK's own retries are off, since the retry of a write that was applied is
-//! answered with 412 as if it were another's. Plain reads are tried again with backoff. The version is the ETag,
+//! answered with 412 as if it were another's. Plain reads are tried again with backoff. The version is the `ETag`,
 //! which many servers make from the content alone: the bytes must hold a random mark of their writer.
 
 mod answer;

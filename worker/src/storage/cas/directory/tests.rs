@@ -119,7 +119,7 @@ async fn a_reader_never_sees_a_part_and_never_waits_for_the_lock() {
         };
         version = next;
     }
-    tokio::time::timeout(Duration::from_secs(60), reader)
+    tokio::time::timeout(Duration::from_mins(1), reader)
         .await
         .unwrap()
         .unwrap();
@@ -135,4 +135,69 @@ async fn keys_that_leave_the_directory_are_refused() {
     for key in ["../x", "a/../x", "/etc/passwd", "", "a//b", ".hidden"] {
         assert!(store.read(key).await.is_err(), "{key}");
     }
+}
+
+/// The life of the child in the test below: numbered lines of one length, each swapped for the next, without end.
+#[tokio::test]
+#[ignore = "a part of another test, which runs it in a process of its own and kills it"]
+async fn child() {
+    let Ok(place) = std::env::var("MILLRACE_TEST_PLACE") else {
+        return;
+    };
+    let store = DirectoryCas::new(place);
+    loop {
+        let (bytes, version) = store.read("HEAD.json").await.unwrap().unwrap();
+        store
+            .swap("HEAD.json", numbered(number(&bytes) + 1), &version)
+            .await
+            .unwrap();
+    }
+}
+
+fn numbered(number: u64) -> Bytes {
+    Bytes::from(format!("{number:>20}").repeat(2_000))
+}
+
+/// The number, where every part of the bytes has it.
+fn number(bytes: &Bytes) -> u64 {
+    let number = std::str::from_utf8(&bytes[..20]).unwrap().trim().parse().unwrap();
+    assert_eq!(*bytes, numbered(number), "a mix of two versions");
+    number
+}
+
+#[tokio::test]
+async fn writers_killed_at_any_moment_leave_one_whole_version() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = DirectoryCas::new(directory.path());
+    store.create("HEAD.json", numbered(0)).await.unwrap();
+    let mut seen = 0;
+    for kill in 0..25 {
+        let mut writers: Vec<_> = (0..2)
+            .map(|_| {
+                std::process::Command::new(std::env::current_exe().unwrap())
+                    .args([
+                        "--exact",
+                        "storage::cas::directory::tests::child",
+                        "--include-ignored",
+                    ])
+                    .env("MILLRACE_TEST_PLACE", directory.path())
+                    .stdout(std::process::Stdio::null())
+                    .spawn()
+                    .unwrap()
+            })
+            .collect();
+        tokio::time::sleep(Duration::from_millis(40 + kill * 7 % 23)).await;
+        for writer in &mut writers {
+            writer.kill().unwrap();
+            writer.wait().unwrap();
+        }
+        let (bytes, version) = store.read("HEAD.json").await.unwrap().unwrap();
+        assert!(number(&bytes) >= seen, "it went back");
+        seen = number(&bytes) + 1;
+        assert!(matches!(
+            store.swap("HEAD.json", numbered(seen), &version).await.unwrap(),
+            Cas::Done(_)
+        ));
+    }
+    assert!(seen > 50, "the writers did nothing: {seen}");
 }

@@ -32,9 +32,8 @@ where
         Err(error) => error,
     };
     match (status(&error), code(&error)) {
-        (Some(412), _) => Ok(Cas::Conflict),
-        // A swap of a key that is not there; a read tells that it is missing.
-        (Some(404), Some("NoSuchKey") | None) => Ok(Cas::Conflict),
+        // Refused, or a swap of a key that is not there: a read tells which.
+        (Some(412), _) | (Some(404), Some("NoSuchKey") | None) => Ok(Cas::Conflict),
         (Some(501), _) | (_, Some("NotImplemented")) => Err(Error::config(sentence(&error))
             .reason("ConditionalWritesIgnored")
             .advice("this server does not know conditional writes; use another store")),

@@ -87,9 +87,9 @@ async fn a_record_that_was_written_without_an_answer_is_recognised() {
     ];
     for first in faults {
         for second in faults {
-            let (store, shared) = fake::start().await;
-            let store = Objects::new(Arc::new(store));
-            let shard = ShardId {
+            let (place, told_to) = fake::start().await;
+            let store = Objects::new(Arc::new(place));
+            let id = ShardId {
                 state: "default/flow".to_owned(),
                 stream: "t".to_owned(),
             };
@@ -98,22 +98,20 @@ async fn a_record_that_was_written_without_an_answer_is_recognised() {
                 first: std::time::Duration::ZERO,
                 most: std::time::Duration::ZERO,
             };
-            told(&shared, &[first]);
+            told(&told_to, &[first]);
             let record = Record::first("uid", "me", 1);
-            let created = write(&store, &shard, &record, None, &backoff).await.unwrap();
+            let created = write(&store, &id, &record, None, &backoff).await.unwrap();
             let Written::Ours(version) = created else {
                 panic!("{first:?}: {created:?}")
             };
-            told(&shared, &[second]);
+            told(&told_to, &[second]);
             let next = Record::first("uid", "me", 2);
-            let swapped = write(&store, &shard, &next, Some(&version), &backoff)
-                .await
-                .unwrap();
+            let swapped = write(&store, &id, &next, Some(&version), &backoff).await.unwrap();
             assert!(
                 matches!(swapped, Written::Ours(_)),
                 "{first:?}, {second:?}: {swapped:?}"
             );
-            assert_eq!(store.load(&shard).await.unwrap().unwrap().0.epoch, 2);
+            assert_eq!(store.load(&id).await.unwrap().unwrap().0.epoch, 2);
         }
     }
 }

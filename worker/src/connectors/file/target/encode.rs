@@ -1,0 +1,193 @@
+//! Batches to the bytes of one file: Parquet, CSV, NDJSON, compressed.
+//!
+//! In: batches of one schema. Out: bytes as soon as they are final, so that a file is never in memory as a whole.
+
+use std::{
+    io::Write,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use arrow::{csv, datatypes::SchemaRef, json, record_batch::RecordBatch};
+use bytes::Bytes;
+use flate2::write::GzEncoder;
+use parquet::{
+    arrow::ArrowWriter,
+    basic::{Compression, GzipLevel, ZstdLevel},
+    file::properties::WriterProperties,
+};
+
+use super::{FileCompression, FileFormat, FileTargetConfig};
+use crate::error::{Error, Result};
+
+/// The end of a file's name.
+pub(super) fn extension(config: &FileTargetConfig) -> &'static str {
+    match (config.format, config.compression) {
+        (FileFormat::Parquet, _) => "parquet",
+        (FileFormat::Csv, Some(FileCompression::Gzip)) => "csv.gz",
+        (FileFormat::Csv, Some(FileCompression::Zstd)) => "csv.zst",
+        (FileFormat::Csv, _) => "csv",
+        (FileFormat::Ndjson, Some(FileCompression::Gzip)) => "ndjson.gz",
+        (FileFormat::Ndjson, Some(FileCompression::Zstd)) => "ndjson.zst",
+        (FileFormat::Ndjson, _) => "ndjson",
+    }
+}
+
+/// One file's encoder.
+pub(super) struct Encoder {
+    writer: Writer,
+    out: Drain,
+}
+
+enum Writer {
+    Parquet(Box<ArrowWriter<Drain>>),
+    Csv(csv::Writer<Compressor>),
+    Ndjson(json::LineDelimitedWriter<Compressor>),
+}
+
+impl Encoder {
+    /// Begins a file.
+    pub(super) fn new(schema: &SchemaRef, config: &FileTargetConfig) -> Result<Self> {
+        let out = Drain::default();
+        let writer = match config.format {
+            FileFormat::Parquet => {
+                let writer = ArrowWriter::try_new(out.clone(), schema.clone(), Some(properties(config)?))?;
+                Writer::Parquet(Box::new(writer))
+            }
+            FileFormat::Csv => {
+                let compressor = Compressor::new(config, out.clone())?;
+                Writer::Csv(csv::WriterBuilder::new().with_header(true).build(compressor))
+            }
+            FileFormat::Ndjson => {
+                let compressor = Compressor::new(config, out.clone())?;
+                Writer::Ndjson(
+                    json::WriterBuilder::new()
+                        .with_explicit_nulls(true)
+                        .build(compressor),
+                )
+            }
+        };
+        Ok(Self { writer, out })
+    }
+
+    /// Takes a batch; gives the bytes that are final.
+    pub(super) fn write(&mut self, batch: &RecordBatch) -> Result<Bytes> {
+        match &mut self.writer {
+            Writer::Parquet(writer) => writer.write(batch)?,
+            Writer::Csv(writer) => writer.write(batch)?,
+            Writer::Ndjson(writer) => writer.write(batch)?,
+        }
+        Ok(self.out.take())
+    }
+
+    /// Bytes that the encoder holds and has not given out.
+    pub(super) fn pending(&self) -> u64 {
+        match &self.writer {
+            Writer::Parquet(writer) => writer.in_progress_size() as u64,
+            _ => 0,
+        }
+    }
+
+    /// Ends the file; gives its last bytes.
+    pub(super) fn finish(self) -> Result<Bytes> {
+        match self.writer {
+            Writer::Parquet(writer) => drop(writer.into_inner()?),
+            Writer::Csv(writer) => writer.into_inner().finish()?,
+            Writer::Ndjson(mut writer) => {
+                writer.finish()?;
+                writer.into_inner().finish()?;
+            }
+        }
+        Ok(self.out.take())
+    }
+}
+
+/// Takes what encoders write, until it is taken away; clones share it.
+#[derive(Clone, Default)]
+struct Drain(Arc<Mutex<Vec<u8>>>);
+
+impl Drain {
+    fn take(&self) -> Bytes {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner)).into()
+    }
+}
+
+impl Write for Drain {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+fn properties(config: &FileTargetConfig) -> Result<WriterProperties> {
+    let level = config.compression_level;
+    let compression = match config.compression.unwrap_or(FileCompression::Zstd) {
+        FileCompression::None => Compression::UNCOMPRESSED,
+        FileCompression::Snappy => Compression::SNAPPY,
+        FileCompression::Lz4 => Compression::LZ4_RAW,
+        FileCompression::Gzip => Compression::GZIP(GzipLevel::try_new(u32::from(level.unwrap_or(6)).min(9))?),
+        FileCompression::Zstd => Compression::ZSTD(ZstdLevel::try_new(i32::from(level.unwrap_or(3)))?),
+    };
+    Ok(WriterProperties::builder()
+        .set_compression(compression)
+        .set_max_row_group_row_count(Some(config.row_group_rows))
+        .set_created_by(concat!("millrace ", env!("CARGO_PKG_VERSION")).to_owned())
+        .build())
+}
+
+/// Text on its way out, compressed.
+enum Compressor {
+    None(Drain),
+    Gzip(GzEncoder<Drain>),
+    Zstd(zstd::Encoder<'static, Drain>),
+}
+
+impl Compressor {
+    fn new(config: &FileTargetConfig, out: Drain) -> Result<Self> {
+        let level = config.compression_level;
+        Ok(match config.compression {
+            Some(FileCompression::Gzip) => Self::Gzip(GzEncoder::new(
+                out,
+                flate2::Compression::new(u32::from(level.unwrap_or(6)).min(9)),
+            )),
+            Some(FileCompression::Zstd) => {
+                Self::Zstd(zstd::Encoder::new(out, i32::from(level.unwrap_or(3)))?)
+            }
+            None | Some(FileCompression::None) => Self::None(out),
+            Some(other) => {
+                return Err(Error::config(format!(
+                    "connection.compression: {other:?} is for Parquet only"
+                )));
+            }
+        })
+    }
+
+    fn finish(self) -> Result<()> {
+        match self {
+            Self::None(_) => {}
+            Self::Gzip(encoder) => drop(encoder.finish()?),
+            Self::Zstd(encoder) => drop(encoder.finish()?),
+        }
+        Ok(())
+    }
+}
+
+impl Write for Compressor {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        match self {
+            Self::None(to) => to.write(bytes),
+            Self::Gzip(to) => to.write(bytes),
+            Self::Zstd(to) => to.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,391 @@
+//! Whole loads through the engine: a table in memory, read in parts, into Parquet files and back by another reader.
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    sync::{Arc, Mutex},
+};
+
+use arrow::{
+    array::{Array, AsArray, Int64Array, RecordBatch, StringArray},
+    datatypes::{DataType, Field, Int64Type, Schema, SchemaRef},
+};
+use async_trait::async_trait;
+use millrace_crds::{
+    manifest,
+    resolve::{Setting as Where, resolve},
+};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
+use super::{Flow, Request, Wanted};
+use crate::{
+    connector::{Load, Payload, Range, Reader, Source, StreamInfo},
+    engine::counts::Counts,
+    error::Result,
+    stream::StreamSpec,
+};
+
+type Table = Vec<(Option<i64>, Option<String>)>;
+
+/// A table that tests edit between loads.
+#[derive(Clone)]
+struct Desk {
+    rows: Arc<Mutex<Table>>,
+    parts: usize,
+}
+
+fn schema() -> SchemaRef {
+    Arc::new(Schema::new(vec![
+        Field::new("id", DataType::Int64, true),
+        Field::new("name", DataType::Utf8, true),
+    ]))
+}
+
+#[async_trait]
+impl Source for Desk {
+    async fn discover(&self) -> Result<Vec<StreamInfo>> {
+        let info = StreamInfo {
+            name: "people".into(),
+            schema: schema(),
+            primary_key: vec![],
+            cursors: vec![],
+            rows: None,
+        };
+        Ok(vec![info])
+    }
+    async fn load(&self, _: &StreamSpec, _: &Range) -> Result<Arc<dyn Load>> {
+        Ok(Arc::new(Desk {
+            rows: Arc::new(Mutex::new(self.rows.lock().unwrap().clone())),
+            parts: self.parts,
+        }))
+    }
+}
+
+#[async_trait]
+impl Load for Desk {
+    fn schema(&self) -> SchemaRef {
+        schema()
+    }
+    fn partitions(&self) -> usize {
+        self.parts
+    }
+    async fn read(&self, partition: usize) -> Result<Box<dyn Reader>> {
+        let rows = self.rows.lock().unwrap();
+        let size = rows.len().div_ceil(self.parts).max(1);
+        let part: Table = rows
+            .chunks(size)
+            .nth(partition)
+            .map(<[_]>::to_vec)
+            .unwrap_or_default();
+        Ok(Box::new(Part(
+            part.chunks(1000).map(<[_]>::to_vec).rev().collect(),
+        )))
+    }
+}
+
+struct Part(Vec<Table>);
+
+#[async_trait]
+impl Reader for Part {
+    async fn next(&mut self) -> Result<Option<Payload>> {
+        let Some(rows) = self.0.pop() else { return Ok(None) };
+        let ids: Int64Array = rows.iter().map(|(id, _)| *id).collect();
+        let names: StringArray = rows.iter().map(|(_, name)| name.clone()).collect();
+        Ok(Some(Payload::new(RecordBatch::try_new(
+            schema(),
+            vec![Arc::new(ids), Arc::new(names)],
+        )?)))
+    }
+}
+
+struct Bench {
+    _directory: tempfile::TempDir,
+    flow: Flow,
+    rows: Arc<Mutex<Table>>,
+}
+
+impl Bench {
+    async fn new(mode: &str, key: &str, parts: usize) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path().display();
+        let text = format!(
+            "apiVersion: millrace.dev/v1alpha1\nkind: Source\nmetadata: {{ name: desk }}\nspec:\n  connector: {{ name: file }}\n  \
+             connection: {{ url: '{root}/none.csv', format: csv }}\n  streams: [{{ name: people, primaryKey: [{key}] }}]\n---\n\
+             apiVersion: millrace.dev/v1alpha1\nkind: Flow\nmetadata: {{ name: lake }}\nspec:\n  source: {{ name: desk }}\n  \
+             destination:\n    connector: {{ name: file }}\n    connection: {{ url: '{root}/out/{{stream}}' }}\n    writeMode: {mode}\n  \
+             state: {{ directory: '{root}/state' }}\n"
+        );
+        let resources = manifest::parse("test.yaml", &text).unwrap();
+        let resolution = resolve(
+            &resources,
+            millrace_crds::builtin(),
+            &Where::Local {
+                environment: BTreeMap::new(),
+            },
+        );
+        assert!(resolution.is_sound(), "{:?}", resolution.problems);
+        let desk = Desk {
+            rows: Arc::default(),
+            parts,
+        };
+        let rows = desk.rows.clone();
+        let plan = resolution.plans[0].clone();
+        let flow = Flow::with_source(plan, &Arc::default(), Arc::new(desk))
+            .await
+            .unwrap();
+        Self {
+            _directory: directory,
+            flow,
+            rows,
+        }
+    }
+
+    async fn load(&self, request: Request) -> Result<Counts> {
+        let report = self.flow.run(&request, &|_, _| ()).await?;
+        report.streams.into_iter().next().unwrap().outcome
+    }
+
+    async fn full(&self) -> Counts {
+        self.load(Request {
+            load: Some(Wanted::Full),
+            ..Request::default()
+        })
+        .await
+        .unwrap()
+    }
+
+    /// What stands in the current files: id, name, operation (where there is a column of them).
+    async fn delivered(&self) -> Vec<(Option<i64>, Option<String>, Option<String>)> {
+        let stream = &self.flow.streams(&[]).await.unwrap()[0];
+        let shard = self
+            .flow
+            .destination
+            .shard(&self.flow.shard_id("people"), stream)
+            .await
+            .unwrap();
+        let mut rows = Vec::new();
+        for file in shard.files().await.unwrap() {
+            for batch in ParquetRecordBatchReaderBuilder::try_new(File::open(file).unwrap())
+                .unwrap()
+                .build()
+                .unwrap()
+            {
+                let batch = batch.unwrap();
+                let text = |name: &str, row: usize| {
+                    let column = batch.column_by_name(name)?.as_string::<i32>();
+                    column.is_valid(row).then(|| column.value(row).to_owned())
+                };
+                let ids = batch.column_by_name("id").unwrap().as_primitive::<Int64Type>();
+                rows.extend(
+                    ids.iter()
+                        .enumerate()
+                        .map(|(row, id)| (id, text("name", row), text("_millrace_op", row))),
+                );
+            }
+        }
+        rows.sort();
+        rows
+    }
+
+    async fn assert_same(&self) {
+        let mut expected: Vec<_> = self
+            .rows
+            .lock()
+            .unwrap()
+            .iter()
+            .map(|(id, name)| (*id, name.clone(), None))
+            .collect();
+        expected.sort();
+        assert_eq!(self.delivered().await, expected);
+    }
+}
+
+fn table(ids: impl IntoIterator<Item = i64>) -> Table {
+    ids.into_iter()
+        .map(|id| (Some(id), Some(format!("name {id}"))))
+        .collect()
+}
+
+fn counts(read: u64, inserted: u64, updated: u64, deleted: u64, unchanged: u64) -> (u64, u64, u64, u64, u64) {
+    (read, inserted, updated, deleted, unchanged)
+}
+
+fn short(all: &Counts) -> (u64, u64, u64, u64, u64) {
+    (all.read, all.inserted, all.updated, all.deleted, all.unchanged)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upsert_delivers_exactly_the_difference() {
+    for parts in [1, 2, 5] {
+        let bench = Bench::new("upsert", "id", parts).await;
+        *bench.rows.lock().unwrap() = table(0..20_000);
+        assert_eq!(short(&bench.full().await), counts(20_000, 20_000, 0, 0, 0));
+        bench.assert_same().await;
+        assert_eq!(short(&bench.full().await), counts(20_000, 0, 0, 0, 20_000));
+        {
+            let mut rows = bench.rows.lock().unwrap();
+            rows.retain(|(id, _)| id.unwrap() % 100 != 7);
+            for row in rows.iter_mut().filter(|(id, _)| id.unwrap() % 100 == 3) {
+                row.1 = Some("edited".into());
+            }
+            rows.extend(table(30_000..30_200));
+        }
+        assert_eq!(short(&bench.full().await), counts(20_000, 200, 200, 200, 19_600));
+        bench.assert_same().await;
+        let again = bench.full().await;
+        assert_eq!((short(&again), again.files), (counts(20_000, 0, 0, 0, 20_000), 0));
+        bench.assert_same().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shuffled_source_is_unchanged() {
+    let bench = Bench::new("upsert", "id", 2).await;
+    *bench.rows.lock().unwrap() = table(0..30_000);
+    bench.full().await;
+    bench
+        .rows
+        .lock()
+        .unwrap()
+        .sort_by_key(|(id, _)| id.unwrap().wrapping_mul(0x9E37_79B9_7F4A_7C15_u64.cast_signed()));
+    assert_eq!(short(&bench.full().await), counts(30_000, 0, 0, 0, 30_000));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_key_that_comes_twice_the_last_row_counts() {
+    for mode in ["upsert", "overwrite"] {
+        let bench = Bench::new(mode, "id", 2).await;
+        let mut rows = table(0..5_000);
+        rows.push((Some(4), Some("late".into())));
+        *bench.rows.lock().unwrap() = rows.clone();
+        let all = bench.full().await;
+        assert_eq!((all.inserted, all.superseded), (5_000, 1));
+        // The first version was what stands at its place in the index; now the second one goes back to it.
+        rows.push((Some(4), Some("latest".into())));
+        rows.push((Some(9), Some("name 9".into())));
+        *bench.rows.lock().unwrap() = rows;
+        let all = bench.full().await;
+        assert_eq!(all.superseded, 3, "{mode}");
+        let four: Vec<_> = bench
+            .delivered()
+            .await
+            .into_iter()
+            .filter(|row| row.0 == Some(4))
+            .collect();
+        assert_eq!(four, [(Some(4), Some("latest".to_owned()), None)]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_tells_each_operation() {
+    let bench = Bench::new("append", "id", 1).await;
+    *bench.rows.lock().unwrap() = table(0..3);
+    bench.full().await;
+    *bench.rows.lock().unwrap() = vec![
+        (Some(0), Some("name 0".into())),
+        (Some(1), Some("new".into())),
+        (Some(7), None),
+    ];
+    assert_eq!(short(&bench.full().await), counts(3, 1, 1, 1, 1));
+    let log: Vec<_> = bench
+        .delivered()
+        .await
+        .into_iter()
+        .map(|(id, name, op)| (id.unwrap(), name, op.unwrap()))
+        .collect();
+    let row = |id, name: Option<&str>, op: &str| (id, name.map(str::to_owned), op.to_owned());
+    let expected = [
+        row(0, Some("name 0"), "insert"),
+        row(1, Some("name 1"), "insert"),
+        row(1, Some("new"), "update"),
+        row(2, None, "delete"),
+        row(2, Some("name 2"), "insert"),
+        row(7, None, "insert"),
+    ];
+    assert_eq!(log, expected);
+    assert_eq!(short(&bench.full().await), counts(3, 0, 0, 0, 3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_without_a_key_are_delivered_when_they_are_new() {
+    let bench = Bench::new("append", "", 2).await;
+    *bench.rows.lock().unwrap() = table(0..5_000);
+    assert_eq!(short(&bench.full().await), counts(5_000, 5_000, 0, 0, 0));
+    *bench.rows.lock().unwrap() = table(100..5_100);
+    assert_eq!(short(&bench.full().await), counts(5_000, 100, 0, 0, 4_900));
+    assert_eq!(bench.delivered().await.len(), 5_100);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_overwrite_with_the_same_rows_commits_nothing() {
+    let bench = Bench::new("overwrite", "", 2).await;
+    *bench.rows.lock().unwrap() = table(0..5_000);
+    assert_eq!(short(&bench.full().await), counts(5_000, 5_000, 0, 0, 0));
+    let again = bench.full().await;
+    assert_eq!((short(&again), again.files), (counts(5_000, 0, 0, 0, 5_000), 0));
+    *bench.rows.lock().unwrap() = table(0..10);
+    assert_eq!(short(&bench.full().await), counts(10, 10, 0, 0, 0));
+    bench.assert_same().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_load_that_would_delete_most_stops_and_deletes_nothing() {
+    let bench = Bench::new("upsert", "id", 1).await;
+    *bench.rows.lock().unwrap() = table(0..1_000);
+    bench.full().await;
+    *bench.rows.lock().unwrap() = table(0..400);
+    let error = bench
+        .load(Request {
+            load: Some(Wanted::Full),
+            ..Request::default()
+        })
+        .await
+        .unwrap_err();
+    assert_eq!(error.reason, "MassDelete");
+    assert_eq!(bench.delivered().await.len(), 1_000);
+    let request = Request {
+        load: Some(Wanted::Full),
+        allow_deletes: true,
+        ..Request::default()
+    };
+    assert_eq!(
+        short(&bench.load(request).await.unwrap()),
+        counts(400, 0, 0, 600, 400)
+    );
+    bench.assert_same().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn null_keys_are_refused_and_counted() {
+    let bench = Bench::new("upsert", "id", 1).await;
+    *bench.rows.lock().unwrap() = vec![
+        (Some(1), None),
+        (None, Some("lost".into())),
+        (Some(0), Some(String::new())),
+    ];
+    let all = bench.full().await;
+    assert_eq!((all.read, all.inserted, all.refused), (3, 2, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_load_of_nothing_is_complete() {
+    let bench = Bench::new("upsert", "id", 1).await;
+    assert_eq!(short(&bench.full().await), counts(0, 0, 0, 0, 0));
+    assert_eq!(bench.delivered().await.len(), 0);
+    assert_eq!(short(&bench.full().await), counts(0, 0, 0, 0, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dry_run_counts_and_leaves_no_trace() {
+    let bench = Bench::new("upsert", "id", 1).await;
+    *bench.rows.lock().unwrap() = table(0..10);
+    let request = Request {
+        dry_run: true,
+        ..Request::default()
+    };
+    assert_eq!(
+        short(&bench.load(request).await.unwrap()),
+        counts(10, 10, 0, 0, 0)
+    );
+    assert_eq!(std::fs::read_dir(bench._directory.path()).unwrap().count(), 0);
+}
