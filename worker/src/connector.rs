@@ -4,11 +4,11 @@
 //! [`Destination`] that stages batches and commits them under the protocol of [`crate::protocol`]. Retry, limits,
 //! differences, dead letters, metrics and checkpoints belong to the engine, never to a connector.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use arrow::{array::ArrayRef, datatypes::SchemaRef, record_batch::RecordBatch};
 use async_trait::async_trait;
-use millrace_crds::plan::{FlowRef, SystemPlan};
+use millrace_crds::plan::{FlowRef, Plan, SourcePlan, StreamSelect, SystemPlan};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -17,7 +17,7 @@ use crate::{
     error::Result,
     protocol::{Commit, Committed, Epoch, Outcome, Permit, ShardId},
     rate::RateLimiter,
-    secrets::Secrets,
+    secrets::{LocalSecrets, Secrets},
     stream::StreamSpec,
 };
 
@@ -35,6 +35,40 @@ pub struct System {
     pub limiter: RateLimiter,
     /// The Flow, for templates.
     pub flow: FlowRef,
+    /// The exact stream names in the manifest; empty at a destination.
+    pub streams: Vec<String>,
+}
+
+impl System {
+    /// The reading end of a plan.
+    #[must_use]
+    pub fn of_source(flow: FlowRef, source: &SourcePlan, local: &Arc<LocalSecrets>) -> Self {
+        let names = source.streams.iter().filter_map(|rule| match &rule.select {
+            StreamSelect::Name(name) => Some(name.clone()),
+            StreamSelect::Match(_) => None,
+        });
+        Self {
+            streams: names.collect(),
+            ..Self::new(flow, &source.system, local)
+        }
+    }
+
+    /// The writing end of a plan.
+    #[must_use]
+    pub fn of_destination(plan: &Plan, local: &Arc<LocalSecrets>) -> Self {
+        Self::new(plan.flow.clone(), &plan.destination.system, local)
+    }
+
+    fn new(flow: FlowRef, plan: &SystemPlan, local: &Arc<LocalSecrets>) -> Self {
+        let base = PathBuf::from(plan.base_dir.as_deref().unwrap_or("."));
+        Self {
+            secrets: Secrets::new(plan.credentials.clone(), local.clone(), base),
+            limiter: RateLimiter::new(plan.rate_limit),
+            plan: plan.clone(),
+            flow,
+            streams: Vec::new(),
+        }
+    }
 }
 
 /// What discovery tells of one stream.

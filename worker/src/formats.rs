@@ -13,10 +13,7 @@ pub(crate) mod parquet;
 pub(crate) mod value;
 pub(crate) mod window;
 
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use arrow::array::RecordBatch;
 use schemars::JsonSchema;
@@ -65,7 +62,11 @@ pub(crate) struct Place {
 
 impl Place {
     pub(crate) fn new(file: &str, offset: u64, line: Option<u64>) -> Self {
-        Self { file: file.into(), offset, line }
+        Self {
+            file: file.into(),
+            offset,
+            line,
+        }
     }
 
     pub(crate) fn file(&self) -> &str {
@@ -74,7 +75,8 @@ impl Place {
 
     /// The line behind `before`, which is the front of the view.
     pub(crate) fn line_at(&self, before: &[u8]) -> Option<u64> {
-        self.line.map(|line| line + memchr::memchr_iter(b'\n', before).count() as u64)
+        self.line
+            .map(|line| line + memchr::memchr_iter(b'\n', before).count() as u64)
     }
 
     /// Moves on over the front of the view.
@@ -85,7 +87,10 @@ impl Place {
 
     /// The place behind `before`, for a dead letter.
     pub(crate) fn at(&self, before: &[u8]) -> BTreeMap<String, Value> {
-        self.metadata(before).into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+        self.metadata(before)
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect()
     }
 
     /// The place behind `before`, for a payload.
@@ -107,7 +112,9 @@ pub(crate) fn row_json(batch: &RecordBatch, row: usize) -> Result<Map<String, Va
     writer.write(&batch.slice(row, 1))?;
     writer.finish()?;
     let rows: Vec<Map<String, Value>> = serde_json::from_slice(&writer.into_inner())?;
-    rows.into_iter().next().ok_or_else(|| Error::bug("a row was lost on its way to JSON"))
+    rows.into_iter()
+        .next()
+        .ok_or_else(|| Error::bug("a row was lost on its way to JSON"))
 }
 
 /// A text for an error message: not too long.

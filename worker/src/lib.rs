@@ -9,6 +9,7 @@
 //! ```
 
 pub mod backoff;
+pub mod cli;
 pub mod connector;
 pub mod connectors;
 pub mod diff;

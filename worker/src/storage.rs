@@ -220,7 +220,11 @@ impl Storage {
     pub async fn get_range_of(&self, object: &Object, range: Range<u64>) -> Result<Bytes> {
         match &*self.0 {
             Backend::Local(local) => local.get_range(&object.key, range),
-            Backend::Remote(remote) => remote.get_range(&object.key, range, object.version.as_deref()).await,
+            Backend::Remote(remote) => {
+                remote
+                    .get_range(&object.key, range, object.version.as_deref())
+                    .await
+            }
         }
     }
 

@@ -130,10 +130,15 @@ impl Generator {
         let config: GeneratorConfig = config(system)?;
         let wrong = |what: &str| Err(Error::config(format!("connection.{what}")));
         let names: BTreeSet<_> = config.streams.iter().collect();
-        if names.len() != config.streams.len() || names.iter().any(|name| name.is_empty()) || names.is_empty() {
+        if names.len() != config.streams.len() || names.iter().any(|name| name.is_empty()) || names.is_empty()
+        {
             return wrong("streams: each stream needs a name of its own");
         }
-        let fractions = [config.update_fraction, config.delete_fraction, config.insert_fraction];
+        let fractions = [
+            config.update_fraction,
+            config.delete_fraction,
+            config.insert_fraction,
+        ];
         if !fractions.iter().all(|fraction| (0.0..=1.0).contains(fraction)) {
             return wrong("updateFraction, deleteFraction, insertFraction: each is a share, from 0 to 1");
         }
@@ -143,7 +148,10 @@ impl Generator {
         if config.rows.is_some_and(|rows| rows > 1 << 40) || config.version > 1_000_000 {
             return wrong("rows, version: at most 2^40 rows and 1000000 versions");
         }
-        if config.rate_per_second.is_some_and(|rate| !rate.is_finite() || rate < 0.001) {
+        if config
+            .rate_per_second
+            .is_some_and(|rate| !rate.is_finite() || rate < 0.001)
+        {
             return wrong("ratePerSecond: at least 0.001");
         }
         let limiter = system.limiter.clone();

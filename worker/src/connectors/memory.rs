@@ -216,14 +216,27 @@ impl Shard for MemoryShard {
             let message = format!("stream {}: writeMode upsert needs a key", self.id.stream);
             return Err(Error::config(message).advice("name its primaryKey, or choose append or overwrite"));
         }
-        let held = if request.replace { 0 } else { lock(&self.table)?.bytes() };
+        let held = if request.replace {
+            0
+        } else {
+            lock(&self.table)?.bytes()
+        };
         let room = self.max_bytes.saturating_sub(held);
-        Ok(Box::new(MemoryStage::new(self.table.clone(), permit.epoch(), key, request, room)?))
+        Ok(Box::new(MemoryStage::new(
+            self.table.clone(),
+            permit.epoch(),
+            key,
+            request,
+            room,
+        )?))
     }
 
     async fn commit(&self, permit: &Permit, commit: &Commit) -> Outcome {
         let table = lock(&self.table);
-        match table.map_err(Refusal::from).and_then(|mut table| table.commit(&self.id, permit.epoch(), commit)) {
+        match table
+            .map_err(Refusal::from)
+            .and_then(|mut table| table.commit(&self.id, permit.epoch(), commit))
+        {
             Ok(()) => Outcome::Done,
             Err(Refusal::Fenced) => Outcome::Fenced,
             Err(Refusal::Failed(error)) => Outcome::Failed(error),

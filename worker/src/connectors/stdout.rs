@@ -40,7 +40,9 @@ pub const CONNECTOR: Connector = Connector {
     name: "stdout",
     summary: "Rows on standard output, one JSON object a line",
     source: None,
-    destination: Some(Side::new::<StdoutConfig>(|system| Ok(Arc::new(Stdout::new(&system)?)))),
+    destination: Some(Side::new::<StdoutConfig>(|system| {
+        Ok(Arc::new(Stdout::new(&system)?))
+    })),
     credentials: &[],
     example: "{ streamField: stream }",
 };
@@ -156,7 +158,9 @@ impl Shard for StdoutShard {
 
     async fn segment(&self, segment: &SegmentRef, _scratch: &Path) -> Result<PathBuf> {
         let id = &segment.id;
-        Err(Error::bug(format!("`stdout` keeps no index, and was asked for segment {id}")))
+        Err(Error::bug(format!(
+            "`stdout` keeps no index, and was asked for segment {id}"
+        )))
     }
 
     async fn stage(&self, permit: &Permit, request: StageRequest) -> Result<Box<dyn Stage>> {
@@ -198,7 +202,9 @@ impl StdoutShard {
             let tokens = commit.staged.iter().filter_map(|staged| staged.token.as_str());
             tokens.into_iter().any(|staged| staged == token)
         };
-        self.waiting.forget(printed).map_or_else(Outcome::Failed, |()| Outcome::Done)
+        self.waiting
+            .forget(printed)
+            .map_or_else(Outcome::Failed, |()| Outcome::Done)
     }
 }
 
@@ -230,7 +236,11 @@ impl Stage for Lines {
 
     async fn finish(mut self: Box<Self>) -> Result<Staged> {
         self.lines.finish()?;
-        let mut file = self.lines.into_inner().into_inner().map_err(io::IntoInnerError::into_error)?;
+        let mut file = self
+            .lines
+            .into_inner()
+            .into_inner()
+            .map_err(io::IntoInnerError::into_error)?;
         let bytes = file.seek(SeekFrom::End(0))?;
         let token = nonce();
         self.waiting.lock()?.insert(token.clone(), (self.epoch, file));
@@ -280,7 +290,10 @@ impl Layout {
             columns.push(Arc::new(StringArray::from_iter_values(stream)) as ArrayRef);
         }
         columns.extend_from_slice(rows.batch.columns());
-        let ops = rows.ops.as_ref().filter(|ops| ops.iter().any(|op| *op != Op::Insert));
+        let ops = rows
+            .ops
+            .as_ref()
+            .filter(|ops| ops.iter().any(|op| *op != Op::Insert));
         let schema = match (ops, &self.with_op) {
             (Some(ops), Some(schema)) => {
                 let ops = ops.iter().map(|op| op.as_str());

@@ -65,6 +65,7 @@ impl Flow {
             flow: self.name(),
             guarantee: self.guarantee(),
             streams,
+            left: Vec::new(),
         })
     }
 

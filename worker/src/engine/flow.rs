@@ -8,12 +8,13 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use futures::{StreamExt, stream};
 use millrace_crds::{
     flow::{DeliveryGuarantee, WriteMode},
-    plan::{Plan, SystemPlan},
+    plan::Plan,
 };
 
 use super::{
     channel::Budget,
     counts::Counts,
+    drain::Drain,
     lane::Limits,
     load::{self, Setting, Target},
     offset::Offset,
@@ -26,7 +27,6 @@ use crate::{
     connectors,
     error::{Context, Error, ErrorKind, Result},
     protocol::{self, Claim, Permit, ShardId},
-    rate::RateLimiter,
     secrets::{LocalSecrets, Secrets},
     state::{self, Run, Store},
     stream::StreamSpec,
@@ -47,6 +47,8 @@ pub struct Request {
     pub adopt: Option<String>,
     /// The run's id; empty: a new one.
     pub run: String,
+    /// Once the end is asked for, no further stream begins.
+    pub drain: Drain,
 }
 
 /// A load that is asked for.
@@ -87,8 +89,10 @@ pub struct Report {
     pub flow: String,
     /// The guarantee that the Flow has.
     pub guarantee: DeliveryGuarantee,
-    /// Each stream, in the order of discovery.
+    /// Each stream that was begun, in the order of discovery.
     pub streams: Vec<StreamReport>,
+    /// The others: the end was asked for before their turn.
+    pub left: Vec<String>,
 }
 
 /// How one stream's part of a run ended.
@@ -126,7 +130,8 @@ impl Flow {
     /// # Errors
     /// `config` where a connector cannot be made from its settings.
     pub async fn open(plan: Plan, local: &Arc<LocalSecrets>) -> Result<Self> {
-        let source = connectors::source(system(&plan, &plan.source.system, local)).context("source")?;
+        let source = System::of_source(plan.flow.clone(), &plan.source, local);
+        let source = connectors::source(source).context("source")?;
         Self::with_source(plan, local, source).await
     }
 
@@ -136,7 +141,7 @@ impl Flow {
     /// `config` where a connector cannot be made from its settings.
     pub async fn with_source(plan: Plan, local: &Arc<LocalSecrets>, source: Arc<dyn Source>) -> Result<Self> {
         let base = PathBuf::from(plan.source.system.base_dir.as_deref().unwrap_or("."));
-        let end = system(&plan, &plan.destination.system, local);
+        let end = System::of_destination(&plan, local);
         let destination_secrets = end.secrets.clone();
         Ok(Self {
             source,
@@ -177,7 +182,11 @@ impl Flow {
         }
     }
 
-    fn require(&self) -> Result<()> {
+    /// Whether the guarantee is the one that the Flow asks for.
+    ///
+    /// # Errors
+    /// `config` with the reason `GuaranteeNotSupported` where it is less.
+    pub fn require(&self) -> Result<()> {
         match self.plan.require {
             Some(least) if self.guarantee() < least => Err(Error::config(format!(
                 "{} requires {least:?}, and {} into {} gives {:?}",
@@ -222,12 +231,17 @@ impl Flow {
         let streams = self.streams(&request.streams).await?;
         let setting = self.setting(request, streams.len());
         let concurrency = self.concurrency();
-        let reports = stream::iter(&streams).map(|stream| self.stream(&setting, stream, request, observe));
-        let streams = reports.buffered(concurrency).collect().await;
+        let reports = stream::iter(&streams).map(async |stream| match request.drain.asked() {
+            true => Err(stream.name.clone()),
+            false => Ok(self.stream(&setting, stream, request, observe).await),
+        });
+        let ended: Vec<Result<_, String>> = reports.buffered(concurrency).collect().await;
+        let (begun, left): (Vec<_>, Vec<_>) = ended.into_iter().partition(Result::is_ok);
         Ok(Report {
             flow: self.name(),
             guarantee: self.guarantee(),
-            streams,
+            streams: begun.into_iter().filter_map(Result::ok).collect(),
+            left: left.into_iter().filter_map(Result::err).collect(),
         })
     }
 
@@ -431,16 +445,6 @@ fn range(request: &Request, stream: &StreamSpec, offset: Option<&Offset>) -> Res
         (None, Some(offset)) if !stream.cursor.is_empty() && !overwrite => delta(offset),
         (None, Some(_)) => Range::Full,
     })
-}
-
-fn system(plan: &Plan, system: &SystemPlan, local: &Arc<LocalSecrets>) -> System {
-    let base = PathBuf::from(system.base_dir.as_deref().unwrap_or("."));
-    System {
-        plan: system.clone(),
-        secrets: Secrets::new(system.credentials.clone(), local.clone(), base),
-        limiter: RateLimiter::new(system.rate_limit),
-        flow: plan.flow.clone(),
-    }
 }
 
 /// Host and process, for people.

@@ -3,6 +3,9 @@
 //! In: rules, the Flow's choice, and what discovery found. Out: settled [`StreamSpec`]s, or an error that names the
 //! stream, and what exists instead.
 
+use std::sync::Arc;
+
+use arrow::datatypes::Schema;
 use millrace_crds::{
     flow::WriteMode,
     plan::{Plan, StreamRule, StreamSelect},
@@ -59,6 +62,46 @@ pub async fn settle(plan: &Plan, source: &dyn Source, only: &[String]) -> Result
         Some(_) => Ok(streams),
         None => Err(unknown("any of the Flow's streams", &found)),
     }
+}
+
+/// Whether the Flow takes a stream of this name, as far as that can be told without the source.
+///
+/// # Errors
+/// `config` where a regular expression is none.
+pub fn takes(plan: &Plan, name: &str) -> Result<bool> {
+    let rules = plan
+        .source
+        .streams
+        .iter()
+        .map(Rule::new)
+        .collect::<Result<Vec<_>>>()?;
+    let by_rule = rules.is_empty() || rules.iter().any(|rule| rule.matches(name));
+    let by_flow = plan.streams.is_empty() || plan.streams.iter().any(|stream| stream == name);
+    Ok(!name.is_empty() && by_rule && by_flow)
+}
+
+/// A stream as the manifest alone describes it, for looking at its destination while the source is out of reach.
+///
+/// # Errors
+/// `config` where a regular expression is none.
+pub fn offline(plan: &Plan, name: &str) -> Result<StreamSpec> {
+    let rules = plan
+        .source
+        .streams
+        .iter()
+        .map(Rule::new)
+        .collect::<Result<Vec<_>>>()?;
+    let info = StreamInfo {
+        name: name.to_owned(),
+        schema: Arc::new(Schema::empty()),
+        primary_key: Vec::new(),
+        cursors: Vec::new(),
+        rows: None,
+    };
+    Ok(StreamSpec {
+        discovered: None,
+        ..spec(plan, &rules, &info)
+    })
 }
 
 struct Rule<'a>(&'a StreamRule, Option<Regex>);

@@ -114,7 +114,12 @@ struct Gzip {
 
 impl Default for Gzip {
     fn default() -> Self {
-        Self { decoder: MultiGzDecoder::new(Vec::new()), piece: vec![0; PIECE], taken: 0, ended: false }
+        Self {
+            decoder: MultiGzDecoder::new(Vec::new()),
+            piece: vec![0; PIECE],
+            taken: 0,
+            ended: false,
+        }
     }
 }
 
@@ -127,9 +132,14 @@ impl Gzip {
             match input.read(&mut self.piece).await? {
                 0 => {
                     self.ended = true;
-                    self.decoder.try_finish().map_err(|error| damaged("gzip", error))?;
+                    self.decoder
+                        .try_finish()
+                        .map_err(|error| damaged("gzip", error))?;
                 }
-                count => self.decoder.write_all(&self.piece[..count]).map_err(|error| damaged("gzip", error))?,
+                count => self
+                    .decoder
+                    .write_all(&self.piece[..count])
+                    .map_err(|error| damaged("gzip", error))?,
             }
         }
         let ready = &self.decoder.get_ref()[self.taken..];
@@ -151,7 +161,12 @@ struct ZstdStream {
 impl ZstdStream {
     fn new() -> Result<Self> {
         let decoder = Zstd::new().map_err(Error::bug)?;
-        Ok(Self { decoder, piece: vec![0; 16 * PIECE], ready: 0..0, within: false })
+        Ok(Self {
+            decoder,
+            piece: vec![0; 16 * PIECE],
+            ready: 0..0,
+            within: false,
+        })
     }
 
     async fn read(&mut self, input: &mut Input, out: &mut [u8]) -> Result<usize> {
@@ -159,7 +174,10 @@ impl ZstdStream {
             // Output may be left inside of the decoder when the input is used up, so it runs before more is read.
             let mut from = InBuffer::around(&self.piece[self.ready.clone()]);
             let mut to = OutBuffer::around(&mut *out);
-            let hint = self.decoder.run(&mut from, &mut to).map_err(|error| damaged("zstd", error))?;
+            let hint = self
+                .decoder
+                .run(&mut from, &mut to)
+                .map_err(|error| damaged("zstd", error))?;
             let (used, made) = (from.pos(), to.pos());
             self.within = hint != 0 && (self.within || used > 0 || made > 0);
             self.ready.start += used;

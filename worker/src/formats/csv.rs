@@ -23,14 +23,14 @@ use arrow::{
 use async_trait::async_trait;
 
 pub use self::options::CsvOptions;
-pub(crate) use self::{
-    header::{Header, sample},
-    options::Csv,
-};
 use self::{
     columns::{Fields, Misfit},
     refuse::Refusals,
     tokens::Tokens,
+};
+pub(crate) use self::{
+    header::{Header, sample},
+    options::Csv,
 };
 use super::{Place, window::Window};
 use crate::{
@@ -60,11 +60,29 @@ pub(crate) struct CsvReader {
 
 impl CsvReader {
     /// `header`: the columns of this file. `window` begins at a record.
-    pub(crate) fn new(window: Window, csv: Arc<Csv>, schema: SchemaRef, header: &Header, place: Place) -> Self {
-        let sources =
-            schema.fields().iter().map(|field| header.names.iter().position(|name| name == field.name())).collect();
+    pub(crate) fn new(
+        window: Window,
+        csv: Arc<Csv>,
+        schema: SchemaRef,
+        header: &Header,
+        place: Place,
+    ) -> Self {
+        let sources = schema
+            .fields()
+            .iter()
+            .map(|field| header.names.iter().position(|name| name == field.name()))
+            .collect();
         let tokens = Tokens::new(header.names.len());
-        Self { window, csv, schema, sources, names: header.names.clone(), tokens, place, skip: 0 }
+        Self {
+            window,
+            csv,
+            schema,
+            sources,
+            names: header.names.clone(),
+            tokens,
+            place,
+            skip: 0,
+        }
     }
 
     /// Passes over the first bytes: the header of a compressed file cannot be left out of its range.
@@ -82,7 +100,9 @@ impl CsvReader {
     fn decode(&mut self) -> Result<Option<Payload>> {
         let max_rows = ROWS.min(FIELDS / self.names.len().max(1)).max(1);
         let bytes = self.window.bytes();
-        let found = self.tokens.scan(&self.csv.dialect, bytes, self.window.ended(), max_rows);
+        let found = self
+            .tokens
+            .scan(&self.csv.dialect, bytes, self.window.ended(), max_rows);
         if let (Some(at), true, 0) = (found.unclosed, self.window.ended(), found.consumed) {
             return Err(self.unclosed(at));
         }
@@ -96,11 +116,20 @@ impl CsvReader {
 
     fn payload(&self, bytes: &[u8]) -> Result<Payload> {
         let (text, broken) = self.text(bytes);
-        let fields =
-            Fields { text: &text, tokens: &self.tokens, dialect: &self.csv.dialect, nulls: &self.csv.nulls };
+        let fields = Fields {
+            text: &text,
+            tokens: &self.tokens,
+            dialect: &self.csv.dialect,
+            nulls: &self.csv.nulls,
+        };
         let mut misfits = Vec::new();
         let batch = self.batch(&fields, &mut misfits)?;
-        let refusals = Refusals { fields: &fields, names: &self.names, bytes, place: &self.place };
+        let refusals = Refusals {
+            fields: &fields,
+            names: &self.names,
+            bytes,
+            place: &self.place,
+        };
         let mut refused: Vec<Refused> = refusals.odd(self.tokens.odd());
         let mut bad = broken;
         refused.extend(bad.iter().map(|row| refusals.broken(*row)));
@@ -120,7 +149,11 @@ impl CsvReader {
 
     /// Where the first good record begins in the view.
     fn first_record(&self) -> usize {
-        if self.tokens.rows() == 0 { 0 } else { self.tokens.start(0) }
+        if self.tokens.rows() == 0 {
+            0
+        } else {
+            self.tokens.start(0)
+        }
     }
 
     fn batch(&self, fields: &Fields<'_>, misfits: &mut Vec<Misfit>) -> Result<RecordBatch> {
@@ -133,7 +166,11 @@ impl CsvReader {
             });
         }
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
-        Ok(RecordBatch::try_new_with_options(self.schema.clone(), arrays, &options)?)
+        Ok(RecordBatch::try_new_with_options(
+            self.schema.clone(),
+            arrays,
+            &options,
+        )?)
     }
 
     /// The bytes as text, and the rows that were blanked because they are none.
@@ -148,11 +185,17 @@ impl CsvReader {
     }
 
     fn unclosed(&self, at: usize) -> Error {
-        let (offset, line) = (self.window.offset() + at as u64, self.place.line_at(&self.window.bytes()[..at]));
+        let (offset, line) = (
+            self.window.offset() + at as u64,
+            self.place.line_at(&self.window.bytes()[..at]),
+        );
         let line = line.map(|line| format!("line {line}, ")).unwrap_or_default();
-        Error::data(format!("{}: a quote is opened at {line}byte {offset} and never closed", self.place.file()))
-            .reason("UnclosedQuote")
-            .advice("correct the file, or set `csv.quote` to the character that it uses (`\"\"`: none)")
+        Error::data(format!(
+            "{}: a quote is opened at {line}byte {offset} and never closed",
+            self.place.file()
+        ))
+        .reason("UnclosedQuote")
+        .advice("correct the file, or set `csv.quote` to the character that it uses (`\"\"`: none)")
     }
 }
 
@@ -161,7 +204,9 @@ impl Reader for CsvReader {
     async fn next(&mut self) -> Result<Option<Payload>> {
         loop {
             if self.skip > 0 {
-                let count = usize::try_from(self.skip).unwrap_or(usize::MAX).min(self.window.bytes().len());
+                let count = usize::try_from(self.skip)
+                    .unwrap_or(usize::MAX)
+                    .min(self.window.bytes().len());
                 self.pass(count);
                 self.skip -= count as u64;
             }

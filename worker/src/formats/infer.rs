@@ -70,7 +70,11 @@ impl Kind {
         } else if self.date.all() {
             DataType::Date32
         } else if self.moment.all() && self.zoned != self.naive {
-            let unit = if self.fine { TimeUnit::Nanosecond } else { TimeUnit::Microsecond };
+            let unit = if self.fine {
+                TimeUnit::Nanosecond
+            } else {
+                TimeUnit::Microsecond
+            };
             DataType::Timestamp(unit, self.zoned.then(|| "UTC".into()))
         } else {
             DataType::Utf8
@@ -81,7 +85,10 @@ impl Kind {
 /// Written as a 64-bit integer writes itself.
 fn is_integer(text: &str) -> bool {
     let digits = text.strip_prefix('-').unwrap_or(text);
-    canonical(digits) && text != "-0" && digits.bytes().all(|byte| byte.is_ascii_digit()) && value::integer(text).is_some()
+    canonical(digits)
+        && text != "-0"
+        && digits.bytes().all(|byte| byte.is_ascii_digit())
+        && value::integer(text).is_some()
 }
 
 /// A number of at most 15 significant digits, which a 64-bit float gives back as they are.
@@ -97,7 +104,9 @@ fn is_number(text: &str) -> bool {
         .count();
     canonical(digits)
         && significant <= 15
-        && digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'.' | b'e' | b'E' | b'-' | b'+'))
+        && digits
+            .bytes()
+            .all(|byte| matches!(byte, b'0'..=b'9' | b'.' | b'e' | b'E' | b'-' | b'+'))
         && value::float(text).is_some()
 }
 

@@ -10,15 +10,16 @@ use std::{borrow::Cow, sync::Arc};
 
 use arrow::{
     array::{
-        ArrayRef, ArrowPrimitiveType, BinaryBuilder, BooleanBuilder, FixedSizeBinaryBuilder, ListArray, MapArray,
-        NullBufferBuilder, PrimitiveBuilder, StringBuilder, StructArray,
+        ArrayRef, ArrowPrimitiveType, BinaryBuilder, BooleanBuilder, FixedSizeBinaryBuilder, ListArray,
+        MapArray, NullBufferBuilder, PrimitiveBuilder, StringBuilder, StructArray,
     },
     buffer::{OffsetBuffer, ScalarBuffer},
     datatypes::{
-        DataType, Date32Type, Decimal128Type, Decimal256Type, Field, FieldRef, Fields, Float32Type, Float64Type,
-        Int8Type, Int16Type, Int32Type, Int64Type, Time32MillisecondType, Time32SecondType, Time64MicrosecondType,
-        Time64NanosecondType, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType,
-        TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+        DataType, Date32Type, Decimal128Type, Decimal256Type, Field, FieldRef, Fields, Float32Type,
+        Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, Time32MillisecondType, Time32SecondType,
+        Time64MicrosecondType, Time64NanosecondType, TimeUnit, TimestampMicrosecondType,
+        TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type,
+        UInt32Type, UInt64Type,
     },
 };
 
@@ -49,7 +50,9 @@ pub(crate) fn array(
 ) -> Result<ArrayRef> {
     let mut column = Column { path, texts, wrong };
     Ok(match field.data_type() {
-        DataType::Utf8 if types::physical_type(field).is_some_and(|form| form.starts_with("json")) => column.json(),
+        DataType::Utf8 if types::physical_type(field).is_some_and(|form| form.starts_with("json")) => {
+            column.json()
+        }
         DataType::Utf8 => column.text(),
         DataType::Boolean => column.boolean(),
         DataType::Int64 => column.primitive::<Int64Type>(|text| integer(text)?.try_into().ok()),
@@ -78,7 +81,11 @@ pub(crate) fn array(
         DataType::List(item) => column.list(item)?,
         DataType::Struct(fields) => column.object(fields)?,
         DataType::Map(entries, _) => column.map(entries)?,
-        other => return Err(Error::config(format!("column `{path}`: JSON cannot hold {other}"))),
+        other => {
+            return Err(Error::config(format!(
+                "column `{path}`: JSON cannot hold {other}"
+            )));
+        }
     })
 }
 
@@ -99,7 +106,9 @@ fn is_number(text: &str) -> bool {
     digits.first().is_some_and(u8::is_ascii_digit)
         && !leading_zero
         && ends
-        && digits.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'.' | b'e' | b'E' | b'+' | b'-'))
+        && digits
+            .iter()
+            .all(|byte| matches!(byte, b'0'..=b'9' | b'.' | b'e' | b'E' | b'+' | b'-'))
 }
 
 /// A whole number, also where it is written `1.0` or `1e3`.
@@ -107,13 +116,19 @@ fn integer(text: &str) -> Option<i128> {
     if !is_number(text) {
         return None;
     }
-    value::integer(text).map(i128::from).or_else(|| value::decimal128(text, 38, 0))
+    value::integer(text)
+        .map(i128::from)
+        .or_else(|| value::decimal128(text, 38, 0))
 }
 
 /// The digits of a number. A string of digits is accepted for a decimal, since programs that care for digits write
 /// decimals so.
 fn number_text(text: &str) -> Option<Cow<'_, str>> {
-    if is_number(text) { Some(Cow::Borrowed(text)) } else { string(text) }
+    if is_number(text) {
+        Some(Cow::Borrowed(text))
+    } else {
+        string(text)
+    }
 }
 
 /// The digits of a number, or one of the three that JSON has no digits for.
@@ -137,7 +152,10 @@ impl<'a> Column<'a, '_> {
     }
 
     fn wrong(&mut self, row: usize) {
-        self.wrong.push(Wrong { row, path: self.path.to_owned() });
+        self.wrong.push(Wrong {
+            row,
+            path: self.path.to_owned(),
+        });
     }
 
     /// Gives each row's value to `take`; a text that is not one is noted, and a null is taken.
@@ -185,7 +203,10 @@ impl<'a> Column<'a, '_> {
     /// Any value, as the JSON that it is.
     fn json(&mut self) -> ArrayRef {
         let mut builder = StringBuilder::with_capacity(self.texts.len(), 0);
-        self.each(|text| raw::valid(text).then_some(text), |value| builder.append_option(value));
+        self.each(
+            |text| raw::valid(text).then_some(text),
+            |value| builder.append_option(value),
+        );
         Arc::new(builder.finish())
     }
 
@@ -205,21 +226,31 @@ impl<'a> Column<'a, '_> {
         let type_ = DataType::Timestamp(unit, zone.cloned());
         let rows = self.texts.len();
         match unit {
-            TimeUnit::Second => {
-                self.typed(PrimitiveBuilder::<TimestampSecondType>::with_capacity(rows).with_data_type(type_), parse)
-            }
-            TimeUnit::Millisecond => self
-                .typed(PrimitiveBuilder::<TimestampMillisecondType>::with_capacity(rows).with_data_type(type_), parse),
-            TimeUnit::Microsecond => self
-                .typed(PrimitiveBuilder::<TimestampMicrosecondType>::with_capacity(rows).with_data_type(type_), parse),
-            TimeUnit::Nanosecond => self
-                .typed(PrimitiveBuilder::<TimestampNanosecondType>::with_capacity(rows).with_data_type(type_), parse),
+            TimeUnit::Second => self.typed(
+                PrimitiveBuilder::<TimestampSecondType>::with_capacity(rows).with_data_type(type_),
+                parse,
+            ),
+            TimeUnit::Millisecond => self.typed(
+                PrimitiveBuilder::<TimestampMillisecondType>::with_capacity(rows).with_data_type(type_),
+                parse,
+            ),
+            TimeUnit::Microsecond => self.typed(
+                PrimitiveBuilder::<TimestampMicrosecondType>::with_capacity(rows).with_data_type(type_),
+                parse,
+            ),
+            TimeUnit::Nanosecond => self.typed(
+                PrimitiveBuilder::<TimestampNanosecondType>::with_capacity(rows).with_data_type(type_),
+                parse,
+            ),
         }
     }
 
     fn binary(&mut self) -> ArrayRef {
         let mut builder = BinaryBuilder::new();
-        self.each(|text| value::hex(&string(text)?), |value| builder.append_option(value));
+        self.each(
+            |text| value::hex(&string(text)?),
+            |value| builder.append_option(value),
+        );
         Arc::new(builder.finish())
     }
 
@@ -247,7 +278,8 @@ impl<'a> Column<'a, '_> {
         for row in 0..self.texts.len() {
             let before = flat.values.len();
             let text = self.get(row);
-            let whole = text.is_some_and(|text| raw::items(text, |value| flat.values.push(Some(value))).is_some());
+            let whole =
+                text.is_some_and(|text| raw::items(text, |value| flat.values.push(Some(value))).is_some());
             if text.is_some() && !whole {
                 flat.values.truncate(before);
                 self.wrong(row);
@@ -255,21 +287,33 @@ impl<'a> Column<'a, '_> {
             flat.end_row(row, whole);
         }
         let values = flat.build(item, self.path, self.wrong)?;
-        Ok(Arc::new(ListArray::try_new(item.clone(), flat.offsets(), values, flat.valid.finish())?))
+        Ok(Arc::new(ListArray::try_new(
+            item.clone(),
+            flat.offsets(),
+            values,
+            flat.valid.finish(),
+        )?))
     }
 
     fn map(&mut self, entries: &FieldRef) -> Result<ArrayRef> {
         let DataType::Struct(fields) = entries.data_type() else {
-            return Err(Error::bug(format!("the entries of map `{}` are no struct", self.path)));
+            return Err(Error::bug(format!(
+                "the entries of map `{}` are no struct",
+                self.path
+            )));
         };
         let [key, value] = &fields[..] else {
-            return Err(Error::bug(format!("the entries of map `{}` are not two", self.path)));
+            return Err(Error::bug(format!(
+                "the entries of map `{}` are not two",
+                self.path
+            )));
         };
         let (mut names, mut flat) = (StringBuilder::new(), Flat::new(self.texts.len()));
         for row in 0..self.texts.len() {
             let text = self.get(row);
             let mut found = Vec::new();
-            let whole = text.is_some_and(|text| raw::members(text, |name, value| found.push((name, value))).is_some());
+            let whole = text
+                .is_some_and(|text| raw::members(text, |name, value| found.push((name, value))).is_some());
             if whole {
                 for (name, value) in found {
                     names.append_value(name);
@@ -283,7 +327,13 @@ impl<'a> Column<'a, '_> {
         let values = flat.build(value, self.path, self.wrong)?;
         let keys = arrow::compute::cast(&names.finish(), key.data_type())?;
         let pairs = StructArray::try_new(fields.clone(), vec![keys, values], None)?;
-        Ok(Arc::new(MapArray::try_new(entries.clone(), flat.offsets(), pairs, flat.valid.finish(), false)?))
+        Ok(Arc::new(MapArray::try_new(
+            entries.clone(),
+            flat.offsets(),
+            pairs,
+            flat.valid.finish(),
+            false,
+        )?))
     }
 
     fn object(&mut self, fields: &Fields) -> Result<ArrayRef> {
@@ -308,9 +358,19 @@ impl<'a> Column<'a, '_> {
         }
         let mut arrays = Vec::with_capacity(fields.len());
         for (field, texts) in fields.iter().zip(&members) {
-            arrays.push(array(field, &types::join(self.path, field.name()), texts, self.wrong)?);
+            arrays.push(array(
+                field,
+                &types::join(self.path, field.name()),
+                texts,
+                self.wrong,
+            )?);
         }
-        Ok(Arc::new(StructArray::try_new_with_length(fields.clone(), arrays, valid.finish(), rows)?))
+        Ok(Arc::new(StructArray::try_new_with_length(
+            fields.clone(),
+            arrays,
+            valid.finish(),
+            rows,
+        )?))
     }
 }
 
@@ -325,20 +385,29 @@ struct Flat<'a> {
 
 impl<'a> Flat<'a> {
     fn new(rows: usize) -> Self {
-        Self { values: Vec::new(), ends: vec![0], owners: Vec::new(), valid: NullBufferBuilder::new(rows) }
+        Self {
+            values: Vec::new(),
+            ends: vec![0],
+            owners: Vec::new(),
+            valid: NullBufferBuilder::new(rows),
+        }
     }
 
     fn end_row(&mut self, row: usize, valid: bool) {
         self.owners.resize(self.values.len(), row);
         // A batch holds far fewer values than this.
-        self.ends.push(i32::try_from(self.values.len()).unwrap_or(i32::MAX));
+        self.ends
+            .push(i32::try_from(self.values.len()).unwrap_or(i32::MAX));
         self.valid.append(valid);
     }
 
     fn build(&self, item: &FieldRef, path: &str, wrong: &mut Vec<Wrong>) -> Result<ArrayRef> {
         let mut inner = Vec::new();
         let values = array(item, path, &self.values, &mut inner)?;
-        wrong.extend(inner.into_iter().map(|found| Wrong { row: self.owners[found.row], ..found }));
+        wrong.extend(inner.into_iter().map(|found| Wrong {
+            row: self.owners[found.row],
+            ..found
+        }));
         Ok(values)
     }
 

@@ -77,8 +77,17 @@ pub(crate) struct NdjsonReader {
 impl NdjsonReader {
     /// `window` begins at a line.
     pub(crate) fn new(window: Window, schema: SchemaRef, place: Place) -> Self {
-        let names = schema.fields().iter().enumerate().map(|(index, field)| (field.name().clone(), index));
-        Self { window, columns: Arc::new(names.collect()), schema, place }
+        let names = schema
+            .fields()
+            .iter()
+            .enumerate()
+            .map(|(index, field)| (field.name().clone(), index));
+        Self {
+            window,
+            columns: Arc::new(names.collect()),
+            schema,
+            place,
+        }
     }
 
     /// Makes a payload of the whole lines in view; `None`: there are none.
@@ -103,7 +112,14 @@ impl NdjsonReader {
         let mut refused = Vec::new();
         for (row, reason) in &lines.broken {
             keep[*row] = false;
-            refused.push(self.refuse(bytes, lines, *row, reason.clone(), "parse", lines.text(bytes, *row)));
+            refused.push(self.refuse(
+                bytes,
+                lines,
+                *row,
+                reason.clone(),
+                "parse",
+                lines.text(bytes, *row),
+            ));
         }
         wrong.retain(|wrong| keep[wrong.row]);
         wrong.sort_by_key(|wrong| wrong.row);
@@ -113,11 +129,16 @@ impl NdjsonReader {
             let (reason, read) = self.misfit(wrong, lines, &batch)?;
             refused.push(self.refuse(bytes, lines, row, reason, "type", read));
         }
-        let batch =
-            if refused.is_empty() { batch } else { filter_record_batch(&batch, &BooleanArray::from(keep))? };
+        let batch = if refused.is_empty() {
+            batch
+        } else {
+            filter_record_batch(&batch, &BooleanArray::from(keep))?
+        };
         let mut payload = Payload::new(batch);
         payload.refused = refused;
-        payload.metadata = self.place.metadata(&bytes[..lines.starts.first().map_or(0, |line| line.start)]);
+        payload.metadata = self
+            .place
+            .metadata(&bytes[..lines.starts.first().map_or(0, |line| line.start)]);
         Ok(payload)
     }
 
@@ -127,7 +148,11 @@ impl NdjsonReader {
             arrays.push(json::array(field, field.name(), texts, wrong)?);
         }
         let options = RecordBatchOptions::new().with_row_count(Some(lines.starts.len()));
-        Ok(RecordBatch::try_new_with_options(self.schema.clone(), arrays, &options)?)
+        Ok(RecordBatch::try_new_with_options(
+            self.schema.clone(),
+            arrays,
+            &options,
+        )?)
     }
 
     /// Why the values of a row do not fit, and the row as far as it was read.
@@ -137,7 +162,8 @@ impl NdjsonReader {
         let mut reasons = Vec::with_capacity(wrong.len());
         for Wrong { path, .. } in wrong {
             let Some((column, field)) = self.schema.fields().iter().enumerate().find(|(_, field)| {
-                path.strip_prefix(field.name().as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+                path.strip_prefix(field.name().as_str())
+                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
             }) else {
                 continue;
             };
@@ -147,7 +173,10 @@ impl NdjsonReader {
                 true => format!("`{path}`: `{}` is not {type_}", shortened(text)),
                 false => format!("`{path}`: a value of `{}` does not fit", shortened(text)),
             });
-            read.insert(field.name().clone(), serde_json::from_str(text).unwrap_or_else(|_| text.into()));
+            read.insert(
+                field.name().clone(),
+                serde_json::from_str(text).unwrap_or_else(|_| text.into()),
+            );
         }
         Ok((reasons.join("; "), Value::Object(read)))
     }
@@ -162,13 +191,22 @@ impl NdjsonReader {
         read: Value,
     ) -> Refused {
         let place = self.place.at(&bytes[..lines.starts[row].start]);
-        Refused { reason, kind: kind.to_owned(), place, row: read }
+        Refused {
+            reason,
+            kind: kind.to_owned(),
+            place,
+            row: read,
+        }
     }
 }
 
 /// The end of the last whole line; with `last`, of all bytes.
 fn last_line(bytes: &[u8], last: bool) -> usize {
-    if last { bytes.len() } else { memchr::memrchr(b'\n', bytes).map_or(0, |at| at + 1) }
+    if last {
+        bytes.len()
+    } else {
+        memchr::memrchr(b'\n', bytes).map_or(0, |at| at + 1)
+    }
 }
 
 /// The members of some lines, column by column.
@@ -181,7 +219,11 @@ struct Lines<'a> {
 
 impl<'a> Lines<'a> {
     fn new(columns: usize) -> Self {
-        Self { starts: Vec::new(), texts: vec![Vec::new(); columns], broken: Vec::new() }
+        Self {
+            starts: Vec::new(),
+            texts: vec![Vec::new(); columns],
+            broken: Vec::new(),
+        }
     }
 
     /// Takes lines, at most as many as a batch holds; gives the bytes that they take.
@@ -189,7 +231,11 @@ impl<'a> Lines<'a> {
         let mut at = 0;
         while at < bytes.len() && self.starts.len() < ROWS {
             let end = memchr::memchr(b'\n', &bytes[at..]).map_or(bytes.len(), |found| at + found);
-            let mark = if bytes[at..end].starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
+            let mark = if bytes[at..end].starts_with(b"\xef\xbb\xbf") {
+                3
+            } else {
+                0
+            };
             let line = at + mark..end;
             if !bytes[line.clone()].trim_ascii().is_empty() {
                 self.line(bytes, line, columns);
@@ -218,7 +264,8 @@ impl<'a> Lines<'a> {
                 .map_or_else(|error| error.to_string(), |_| "no JSON object".to_owned());
             self.broken.push((row, format!("not one JSON object: {reason}")));
         } else if let Some(name) = unknown {
-            let reason = format!("`{name}`: a column that was not foreseen; declare it in the schema of the stream");
+            let reason =
+                format!("`{name}`: a column that was not foreseen; declare it in the schema of the stream");
             self.broken.push((row, reason));
         }
         if self.broken.last().is_some_and(|(broken, _)| *broken == row) {
@@ -230,8 +277,11 @@ impl<'a> Lines<'a> {
     fn text(&self, bytes: &[u8], row: usize) -> Value {
         const LONGEST: usize = 64 << 10;
         let line = &bytes[self.starts[row].clone()];
-        serde_json::from_slice(line)
-            .unwrap_or_else(|_| String::from_utf8_lossy(&line[..line.len().min(LONGEST)]).trim_end().into())
+        serde_json::from_slice(line).unwrap_or_else(|_| {
+            String::from_utf8_lossy(&line[..line.len().min(LONGEST)])
+                .trim_end()
+                .into()
+        })
     }
 }
 

@@ -13,7 +13,10 @@ use async_trait::async_trait;
 use futures::{StreamExt, TryStreamExt, stream::BoxStream};
 use parquet::{
     arrow::{
-        arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder},
+        arrow_reader::{
+            ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
+            ParquetRecordBatchReaderBuilder,
+        },
         async_reader::ParquetRecordBatchStreamBuilder,
     },
     errors::ParquetError,
@@ -58,8 +61,16 @@ impl Footer {
                 _ => error,
             }
         })?;
-        let fields: Vec<_> = metadata.schema().fields().iter().map(|field| plain_field(field)).collect();
-        Ok(Self { schema: Arc::new(Schema::new(fields)), metadata })
+        let fields: Vec<_> = metadata
+            .schema()
+            .fields()
+            .iter()
+            .map(|field| plain_field(field))
+            .collect();
+        Ok(Self {
+            schema: Arc::new(Schema::new(fields)),
+            metadata,
+        })
     }
 
     /// The columns, in types without encodings.
@@ -70,14 +81,20 @@ impl Footer {
     /// The bytes of each row group.
     pub(crate) fn groups(&self) -> Vec<u64> {
         let groups = self.metadata.metadata().row_groups().iter();
-        groups.map(|group| u64::try_from(group.compressed_size()).unwrap_or_default()).collect()
+        groups
+            .map(|group| u64::try_from(group.compressed_size()).unwrap_or_default())
+            .collect()
     }
 
     /// Rows of some row groups.
     pub(crate) fn rows(&self, groups: Range<u64>) -> u64 {
         let rows = |index: u64| {
-            let group = usize::try_from(index).ok().and_then(|index| self.metadata.metadata().row_groups().get(index));
-            group.and_then(|group| u64::try_from(group.num_rows()).ok()).unwrap_or_default()
+            let group = usize::try_from(index)
+                .ok()
+                .and_then(|index| self.metadata.metadata().row_groups().get(index));
+            group
+                .and_then(|group| u64::try_from(group.num_rows()).ok())
+                .unwrap_or_default()
         };
         groups.map(rows).sum()
     }
@@ -89,7 +106,10 @@ impl Footer {
 }
 
 fn remote(storage: &Storage, object: &Object) -> Remote {
-    Remote { storage: storage.clone(), object: object.clone() }
+    Remote {
+        storage: storage.clone(),
+        object: object.clone(),
+    }
 }
 
 /// What a store answered stays what it is; all else is the file's fault.
@@ -172,7 +192,10 @@ impl ParquetReader {
         groups: Range<u64>,
         schema: &SchemaRef,
     ) -> Result<Self> {
-        let indexes: Vec<usize> = groups.clone().filter_map(|index| usize::try_from(index).ok()).collect();
+        let indexes: Vec<usize> = groups
+            .clone()
+            .filter_map(|index| usize::try_from(index).ok())
+            .collect();
         let sizes = footer.groups();
         let bytes = Share {
             bytes: indexes.iter().filter_map(|index| sizes.get(*index)).sum(),
@@ -189,12 +212,26 @@ impl ParquetReader {
                 Batches::Local(builder.with_row_groups(indexes).with_batch_size(ROWS).build()?)
             }
             None => {
-                let builder = ParquetRecordBatchStreamBuilder::new_with_metadata(remote(storage, object), metadata);
-                Batches::Remote(builder.with_row_groups(indexes).with_batch_size(ROWS).build()?.boxed())
+                let builder =
+                    ParquetRecordBatchStreamBuilder::new_with_metadata(remote(storage, object), metadata);
+                Batches::Remote(
+                    builder
+                        .with_row_groups(indexes)
+                        .with_batch_size(ROWS)
+                        .build()?
+                        .boxed(),
+                )
             }
         };
         let row = footer.rows(0..groups.start);
-        Ok(Self { batches, schema: schema.clone(), file: object.key.clone(), place, row, bytes })
+        Ok(Self {
+            batches,
+            schema: schema.clone(),
+            file: object.key.clone(),
+            place,
+            row,
+            bytes,
+        })
     }
 
     async fn batch(&mut self) -> Result<Option<RecordBatch>> {
@@ -206,14 +243,25 @@ impl ParquetReader {
     }
 
     fn shaped(&self, batch: &RecordBatch) -> Result<RecordBatch> {
-        let arrays = self.schema.fields().iter().map(|field| match batch.column_by_name(field.name()) {
-            Some(array) => exactly(array, field.data_type())
-                .context(format!("{}: column `{}`", self.place, field.name())),
-            None => Ok(new_null_array(field.data_type(), batch.num_rows())),
-        });
+        let arrays = self
+            .schema
+            .fields()
+            .iter()
+            .map(|field| match batch.column_by_name(field.name()) {
+                Some(array) => exactly(array, field.data_type()).context(format!(
+                    "{}: column `{}`",
+                    self.place,
+                    field.name()
+                )),
+                None => Ok(new_null_array(field.data_type(), batch.num_rows())),
+            });
         let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
         let arrays = arrays.collect::<Result<Vec<_>>>()?;
-        Ok(RecordBatch::try_new_with_options(self.schema.clone(), arrays, &options)?)
+        Ok(RecordBatch::try_new_with_options(
+            self.schema.clone(),
+            arrays,
+            &options,
+        )?)
     }
 }
 
@@ -222,20 +270,28 @@ fn exactly(array: &ArrayRef, type_: &DataType) -> Result<ArrayRef> {
     if array.data_type() == type_ {
         return Ok(array.clone());
     }
-    let options = CastOptions { safe: false, ..CastOptions::default() };
+    let options = CastOptions {
+        safe: false,
+        ..CastOptions::default()
+    };
     let cast = cast_with_options(array, type_, &options)?;
     let back = cast_with_options(&cast, array.data_type(), &options)?;
     if &back == array {
         return Ok(cast);
     }
-    Err(Error::data(format!("it is {} here and {type_} in other files of the stream", array.data_type()))
-        .advice("make the files agree, or read them as streams of their own"))
+    Err(Error::data(format!(
+        "it is {} here and {type_} in other files of the stream",
+        array.data_type()
+    ))
+    .advice("make the files agree, or read them as streams of their own"))
 }
 
 #[async_trait]
 impl Reader for ParquetReader {
     async fn next(&mut self) -> Result<Option<Payload>> {
-        let Some(batch) = self.batch().await? else { return Ok(None) };
+        let Some(batch) = self.batch().await? else {
+            return Ok(None);
+        };
         let mut payload = Payload::new(self.shaped(&batch)?);
         payload.metadata.insert("file", self.file.clone().into());
         payload.metadata.insert("row", self.row.into());

@@ -62,7 +62,9 @@ fn short_decimal(text: &[u8], precision: u8, scale: i8) -> Option<i128> {
     let (negative, number) = sign(text);
     let point = number.iter().position(|byte| *byte == b'.');
     let (whole, fraction) = point.map_or((number, &b""[..]), |at| (&number[..at], &number[at + 1..]));
-    let places = usize::try_from(scale).ok().filter(|places| fraction.len() <= *places && *places <= 18);
+    let places = usize::try_from(scale)
+        .ok()
+        .filter(|places| fraction.len() <= *places && *places <= 18);
     let (Some(places), false) = (places, whole.is_empty() && fraction.is_empty()) else {
         return long_decimal(text, precision, scale);
     };
@@ -82,7 +84,11 @@ fn long_decimal(text: &[u8], precision: u8, scale: i8) -> Option<i128> {
 
 /// Digits, or nothing at all, as a number.
 fn run(digits: &[u8]) -> Option<u64> {
-    if digits.is_empty() { Some(0) } else { digits_value(digits) }
+    if digits.is_empty() {
+        Some(0)
+    } else {
+        digits_value(digits)
+    }
 }
 
 /// 10 to a power of at most 18.
@@ -125,7 +131,14 @@ fn unscaled(text: &str, precision: u8, scale: i8) -> Option<(bool, String)> {
     if digits.len() > precision.into() {
         return None;
     }
-    Some((negative, if digits.is_empty() { "0".to_owned() } else { digits.to_owned() }))
+    Some((
+        negative,
+        if digits.is_empty() {
+            "0".to_owned()
+        } else {
+            digits.to_owned()
+        },
+    ))
 }
 
 fn sign(text: &[u8]) -> (bool, &[u8]) {
@@ -157,9 +170,11 @@ fn date_part(text: &[u8]) -> Option<i64> {
     let (negative, rest) = sign(text);
     let signed = rest.len() < text.len();
     let (year, month, day) = match rest {
-        [y0, y1, y2, y3, b'-', m0, m1, b'-', d0, d1] if !signed => {
-            (digits_value(&[*y0, *y1, *y2, *y3])?, two([*m0, *m1])?, two([*d0, *d1])?)
-        }
+        [y0, y1, y2, y3, b'-', m0, m1, b'-', d0, d1] if !signed => (
+            digits_value(&[*y0, *y1, *y2, *y3])?,
+            two([*m0, *m1])?,
+            two([*d0, *d1])?,
+        ),
         [year @ .., b'-', m0, m1, b'-', d0, d1] if signed && (4..=7).contains(&year.len()) => {
             (digits_value(year)?, two([*m0, *m1])?, two([*d0, *d1])?)
         }
@@ -211,7 +226,9 @@ impl Clock {
 
 /// `HH:MM`, `HH:MM:SS` or `HH:MM:SS.fraction`.
 pub(crate) fn clock(text: &[u8]) -> Option<Clock> {
-    let [h0, h1, b':', m0, m1, rest @ ..] = text else { return None };
+    let [h0, h1, b':', m0, m1, rest @ ..] = text else {
+        return None;
+    };
     let (hour, minute) = (two([*h0, *h1])?, two([*m0, *m1])?);
     let (second, fraction) = match rest {
         [] => (0, &[][..]),
@@ -223,12 +240,19 @@ pub(crate) fn clock(text: &[u8]) -> Option<Clock> {
         return None;
     }
     let (nanos, places) = nanos(fraction)?;
-    Some(Clock { seconds: hour * 3600 + minute * 60 + second, nanos, places })
+    Some(Clock {
+        seconds: hour * 3600 + minute * 60 + second,
+        nanos,
+        places,
+    })
 }
 
 /// Nanoseconds of the digits after a point; `None` where they are finer.
 fn nanos(fraction: &[u8]) -> Option<(i64, u8)> {
-    let kept = fraction.iter().rposition(|byte| *byte != b'0').map_or(0, |at| at + 1);
+    let kept = fraction
+        .iter()
+        .rposition(|byte| *byte != b'0')
+        .map_or(0, |at| at + 1);
     if kept > 9 || !fraction.iter().all(u8::is_ascii_digit) {
         return None;
     }
@@ -251,7 +275,8 @@ pub(crate) struct Moment {
 impl Moment {
     /// The moment in a unit since 1970, in UTC where the text names a zone; `None` where it does not fit exactly.
     pub(crate) fn exact(self, unit: TimeUnit) -> Option<i64> {
-        let seconds = self.days.checked_mul(86_400)?.checked_add(self.clock.seconds)? - self.zone.unwrap_or(0);
+        let seconds =
+            self.days.checked_mul(86_400)?.checked_add(self.clock.seconds)? - self.zone.unwrap_or(0);
         scale(seconds, self.clock.nanos, unit)
     }
 }
@@ -275,18 +300,35 @@ fn scale(seconds: i64, nanos: i64, unit: TimeUnit) -> Option<i64> {
 /// A date, or a date and a time with `T` or a blank between them, and perhaps a zone (`Z`, `+02`, `+02:00`, `+0200`).
 pub(crate) fn moment(text: &str) -> Option<Moment> {
     let bytes = text.as_bytes();
-    let midnight = Clock { seconds: 0, nanos: 0, places: 0 };
+    let midnight = Clock {
+        seconds: 0,
+        nanos: 0,
+        places: 0,
+    };
     let Some(split) = bytes.iter().position(|byte| matches!(byte, b'T' | b't' | b' ')) else {
-        return Some(Moment { days: date_part(bytes)?, clock: midnight, zone: None, timed: false });
+        return Some(Moment {
+            days: date_part(bytes)?,
+            clock: midnight,
+            zone: None,
+            timed: false,
+        });
     };
     let days = date_part(&bytes[..split])?;
     let rest = &bytes[split + 1..];
-    let at = rest.iter().position(|byte| matches!(byte, b'Z' | b'z' | b'+' | b'-' | b' ')).unwrap_or(rest.len());
+    let at = rest
+        .iter()
+        .position(|byte| matches!(byte, b'Z' | b'z' | b'+' | b'-' | b' '))
+        .unwrap_or(rest.len());
     let zone = match &rest[at..] {
         [] => None,
         [b' ', zone @ ..] | zone => Some(offset(zone)?),
     };
-    Some(Moment { days, clock: clock(&rest[..at])?, zone, timed: true })
+    Some(Moment {
+        days,
+        clock: clock(&rest[..at])?,
+        zone,
+        timed: true,
+    })
 }
 
 fn offset(zone: &[u8]) -> Option<i64> {
@@ -310,10 +352,23 @@ fn offset(zone: &[u8]) -> Option<i64> {
 
 /// Bytes written as hexadecimal digits, with `\x` or `0x` before them or not.
 pub(crate) fn hex(text: &str) -> Option<Vec<u8>> {
-    let digits = text.strip_prefix("\\x").or_else(|| text.strip_prefix("0x")).unwrap_or(text).as_bytes();
+    let digits = text
+        .strip_prefix("\\x")
+        .or_else(|| text.strip_prefix("0x"))
+        .unwrap_or(text)
+        .as_bytes();
     let (pairs, rest) = digits.as_chunks::<2>();
-    let nibble = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-    rest.is_empty().then(|| pairs.iter().map(|[high, low]| Some(nibble(*high)? << 4 | nibble(*low)?)).collect())?
+    let nibble = |byte: u8| {
+        char::from(byte)
+            .to_digit(16)
+            .and_then(|digit| u8::try_from(digit).ok())
+    };
+    rest.is_empty().then(|| {
+        pairs
+            .iter()
+            .map(|[high, low]| Some(nibble(*high)? << 4 | nibble(*low)?))
+            .collect()
+    })?
 }
 
 /// As [`float`], rounded to the nearest number that 32 bits hold.

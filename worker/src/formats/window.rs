@@ -99,7 +99,9 @@ impl Window {
 
 /// A record beyond the limit.
 pub(crate) fn too_large(place: &str, offset: u64, limit: usize) -> Error {
-    Error::data(format!("{place}: the record at byte {offset} is larger than {limit} bytes"))
-        .reason("RecordTooLarge")
-        .advice("raise `maxRecordBytes`; in a CSV file, look for a quote that is opened there and not closed")
+    Error::data(format!(
+        "{place}: the record at byte {offset} is larger than {limit} bytes"
+    ))
+    .reason("RecordTooLarge")
+    .advice("raise `maxRecordBytes`; in a CSV file, look for a quote that is opened there and not closed")
 }

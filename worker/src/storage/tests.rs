@@ -127,7 +127,10 @@ pub(crate) fn s3_secrets() -> Secrets {
         name: name.to_owned(),
         from: millrace_crds::plan::CredentialPlace::Env(format!("MILLRACE_TEST_S3_{variable}")),
     };
-    let places = vec![place("accessKeyId", "ACCESS_KEY"), place("secretAccessKey", "SECRET_KEY")];
+    let places = vec![
+        place("accessKeyId", "ACCESS_KEY"),
+        place("secretAccessKey", "SECRET_KEY"),
+    ];
     Secrets::new(places, Arc::default(), PathBuf::new())
 }
 

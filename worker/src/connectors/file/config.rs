@@ -65,6 +65,8 @@ impl FileConfig {
     /// The largest record in bytes.
     #[must_use]
     pub fn record_limit(&self) -> usize {
-        self.max_record_bytes.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(MAX_RECORD_BYTES)
+        self.max_record_bytes
+            .and_then(|limit| usize::try_from(limit).ok())
+            .unwrap_or(MAX_RECORD_BYTES)
     }
 }

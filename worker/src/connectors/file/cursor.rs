@@ -2,7 +2,9 @@
 
 use arrow::{
     array::{Array, BooleanArray, RecordBatch, Scalar, StringArray},
-    compute::{CastOptions, and, cast_with_options, filter_record_batch, kernels::cmp, or, prep_null_mask_filter},
+    compute::{
+        CastOptions, and, cast_with_options, filter_record_batch, kernels::cmp, or, prep_null_mask_filter,
+    },
 };
 use serde_json::Value;
 
@@ -18,7 +20,9 @@ use crate::{
 /// # Errors
 /// `config` where a column is missing, `state` where a value of the position is not of its column's type.
 pub fn cursor_after(batch: &RecordBatch, columns: &[String], position: &Position) -> Result<RecordBatch> {
-    let Some(Value::Array(values)) = position.get("cursor") else { return Ok(batch.clone()) };
+    let Some(Value::Array(values)) = position.get("cursor") else {
+        return Ok(batch.clone());
+    };
     let mut after = BooleanArray::from(vec![false; batch.num_rows()]);
     let mut tied = BooleanArray::from(vec![true; batch.num_rows()]);
     for (name, value) in columns.iter().zip(values) {
@@ -37,7 +41,8 @@ pub fn cursor_after(batch: &RecordBatch, columns: &[String], position: &Position
 /// `config` where the column is missing or a text is not of its type.
 pub fn cursor_between(batch: &RecordBatch, name: &str, from: &str, to: &str) -> Result<RecordBatch> {
     let column = column(batch, name)?;
-    let wrong = |error: Error| Error::config(error.message).advice("write `backfill` values in the column's type");
+    let wrong =
+        |error: Error| Error::config(error.message).advice("write `backfill` values in the column's type");
     let from = scalar(column, name, from).map_err(wrong)?;
     let to = scalar(column, name, to).map_err(wrong)?;
     let within = and(&cmp::gt_eq(&column, &from)?, &cmp::lt(&column, &to)?)?;
@@ -47,7 +52,11 @@ pub fn cursor_between(batch: &RecordBatch, name: &str, from: &str, to: &str) -> 
 fn column<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a dyn Array> {
     batch.column_by_name(name).map(AsRef::as_ref).ok_or_else(|| {
         let schema = batch.schema();
-        let names: Vec<_> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+        let names: Vec<_> = schema
+            .fields()
+            .iter()
+            .map(|field| field.name().as_str())
+            .collect();
         Error::config(format!("the cursor column `{name}` does not exist"))
             .advice(format!("the columns are {}", names.join(", ")))
     })
@@ -55,7 +64,11 @@ fn column<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a dyn Array> {
 
 /// The mask, with `false` for null.
 fn sure(mask: &BooleanArray) -> BooleanArray {
-    if mask.null_count() == 0 { mask.clone() } else { prep_null_mask_filter(mask) }
+    if mask.null_count() == 0 {
+        mask.clone()
+    } else {
+        prep_null_mask_filter(mask)
+    }
 }
 
 fn or_null(mask: &BooleanArray, column: &dyn Array) -> Result<BooleanArray> {
@@ -67,8 +80,16 @@ fn text(value: &Value) -> String {
 }
 
 fn scalar(column: &dyn Array, name: &str, text: &str) -> Result<Scalar<arrow::array::ArrayRef>> {
-    let options = CastOptions { safe: false, ..CastOptions::default() };
-    cast_with_options(&StringArray::from(vec![text]), column.data_type(), &options).map(Scalar::new).map_err(|error| {
-        Error::state("StateCorrupt", format!("`{text}` is not a value of the cursor column `{name}`: {error}"))
-    })
+    let options = CastOptions {
+        safe: false,
+        ..CastOptions::default()
+    };
+    cast_with_options(&StringArray::from(vec![text]), column.data_type(), &options)
+        .map(Scalar::new)
+        .map_err(|error| {
+            Error::state(
+                "StateCorrupt",
+                format!("`{text}` is not a value of the cursor column `{name}`: {error}"),
+            )
+        })
 }

@@ -84,7 +84,11 @@ impl Inspector<'_> {
     /// # Errors
     /// What reading a file gives; `config` and `data` where a file is not what the settings say.
     pub(super) async fn files(&self, files: Vec<Object>) -> Result<Vec<Inspected>> {
-        stream::iter(files).map(|file| self.file(file)).buffered(AT_ONCE).try_collect().await
+        stream::iter(files)
+            .map(|file| self.file(file))
+            .buffered(AT_ONCE)
+            .try_collect()
+            .await
     }
 
     async fn file(&self, object: Object) -> Result<Inspected> {
@@ -95,11 +99,19 @@ impl Inspector<'_> {
     async fn look(&self, object: Object) -> Result<Inspected> {
         let format = self.format(&object.key)?;
         if object.size == 0 {
-            return Ok(Inspected { object, compression: Compression::None, layout: Layout::Empty });
+            return Ok(Inspected {
+                object,
+                compression: Compression::None,
+                layout: Layout::Empty,
+            });
         }
         if format == Format::Parquet {
             let footer = parquet::Footer::read(self.storage, &object).await?;
-            return Ok(Inspected { object, compression: Compression::None, layout: Layout::Parquet(footer) });
+            return Ok(Inspected {
+                object,
+                compression: Compression::None,
+                layout: Layout::Parquet(footer),
+            });
         }
         let (magic, _) = self.head(&object, Compression::None, 4).await?;
         let compression = self.config.compression.detect(&object.key, &magic);
@@ -107,27 +119,40 @@ impl Inspector<'_> {
             Format::Csv => self.csv(&object, compression).await?,
             _ => self.ndjson(&object, compression).await?,
         };
-        Ok(Inspected { object, compression, layout })
+        Ok(Inspected {
+            object,
+            compression,
+            layout,
+        })
     }
 
     async fn ndjson(&self, object: &Object, compression: Compression) -> Result<Layout> {
         let (head, _) = self.head(object, compression, 1024).await?;
         match head.trim_ascii_start().first() {
-            Some(b'[') => Err(Error::config("the file is one JSON array, and one object a line is wanted")
-                .advice("convert it, for example with `jq -c '.[]'`")),
+            Some(b'[') => Err(
+                Error::config("the file is one JSON array, and one object a line is wanted")
+                    .advice("convert it, for example with `jq -c '.[]'`"),
+            ),
             _ => Ok(Layout::Ndjson),
         }
     }
 
     fn format(&self, key: &str) -> Result<Format> {
-        self.config.format.or_else(|| Format::of_name(key)).ok_or_else(|| {
-            Error::config("the name does not tell the format")
-                .advice("add `format: csv`, `format: ndjson` or `format: parquet` to the connection")
-        })
+        self.config
+            .format
+            .or_else(|| Format::of_name(key))
+            .ok_or_else(|| {
+                Error::config("the name does not tell the format")
+                    .advice("add `format: csv`, `format: ndjson` or `format: parquet` to the connection")
+            })
     }
 
     async fn csv(&self, object: &Object, compression: Compression) -> Result<Layout> {
-        let delimiter = if Compression::strip(&object.key).ends_with(".tsv") { b'\t' } else { b',' };
+        let delimiter = if Compression::strip(&object.key).ends_with(".tsv") {
+            b'\t'
+        } else {
+            b','
+        };
         let csv = self.config.csv.understand(delimiter)?;
         let declared: Option<Vec<String>> = self
             .declared
@@ -143,7 +168,9 @@ impl Inspector<'_> {
                 }
                 None if last => return Ok(Layout::Empty),
                 None if size >= LONGEST_HEADER => {
-                    return Err(Error::data("the first record is larger than 16 MiB").reason("RecordTooLarge"));
+                    return Err(
+                        Error::data("the first record is larger than 16 MiB").reason("RecordTooLarge")
+                    );
                 }
                 None => size *= 4,
             }
@@ -152,13 +179,21 @@ impl Inspector<'_> {
 
     /// Every declared column must be there.
     fn check(&self, header: &Header) -> Result<()> {
-        let Some(declared) = &self.declared else { return Ok(()) };
+        let Some(declared) = &self.declared else {
+            return Ok(());
+        };
         let missing = |field: &&Arc<Field>| !header.names.iter().any(|name| name == field.name());
         match declared.fields().iter().find(missing) {
             None => Ok(()),
-            Some(field) => Err(Error::config(format!("the header has no column `{}`, which is declared", field.name()))
-                .reason("ColumnMissing")
-                .advice(format!("the header names {}; names are exact", header.names.join(", ")))),
+            Some(field) => Err(Error::config(format!(
+                "the header has no column `{}`, which is declared",
+                field.name()
+            ))
+            .reason("ColumnMissing")
+            .advice(format!(
+                "the header names {}; names are exact",
+                header.names.join(", ")
+            ))),
         }
     }
 
@@ -200,17 +235,29 @@ impl Inspector<'_> {
                 .context(self.storage.url_of(&file.object.key))?;
         }
         if columns.names.is_empty() {
-            return Err(Error::config("the files are empty, and nothing tells their columns")
-                .advice("declare the schema of the stream"));
+            return Err(
+                Error::config("the files are empty, and nothing tells their columns")
+                    .advice("declare the schema of the stream"),
+            );
         }
         Ok(Arc::new(columns.schema()))
     }
 
     /// `sampled`: some rows tell the types; `ends`: also rows from the middle and the end of the file.
-    async fn columns_of(&self, file: &Inspected, sampled: bool, ends: bool, columns: &mut Columns) -> Result<()> {
+    async fn columns_of(
+        &self,
+        file: &Inspected,
+        sampled: bool,
+        ends: bool,
+        columns: &mut Columns,
+    ) -> Result<()> {
         match &file.layout {
             Layout::Empty => {}
-            Layout::Parquet(footer) => footer.schema().fields().iter().for_each(|field| columns.typed(field)),
+            Layout::Parquet(footer) => footer
+                .schema()
+                .fields()
+                .iter()
+                .for_each(|field| columns.typed(field)),
             Layout::Csv(csv, header) => {
                 let missing = columns.names_missing(&header.names);
                 if sampled && missing {
@@ -224,7 +271,9 @@ impl Inspector<'_> {
             }
             Layout::Ndjson if sampled => {
                 let texts = self.samples(file, 0, ends).await?;
-                ndjson::infer(&texts).iter().for_each(|field| columns.typed(field));
+                ndjson::infer(&texts)
+                    .iter()
+                    .for_each(|field| columns.typed(field));
             }
             Layout::Ndjson => {}
         }
@@ -241,7 +290,10 @@ impl Inspector<'_> {
         let size = file.object.size;
         if ends && file.compression == Compression::None && size > 4 * GLANCE && self.storage.lists() {
             for start in [size / 2, size - GLANCE] {
-                let piece = self.storage.get_range(&file.object.key, start..start + GLANCE).await?;
+                let piece = self
+                    .storage
+                    .get_range(&file.object.key, start..start + GLANCE)
+                    .await?;
                 let line = memchr::memchr(b'\n', &piece).map_or(piece.len(), |at| at + 1);
                 pieces.push(piece[line..].to_vec());
             }
@@ -252,7 +304,9 @@ impl Inspector<'_> {
 
 impl Columns {
     fn names_missing(&self, names: &[String]) -> bool {
-        names.iter().any(|name| !matches!(self.found.get(name), Some(Column::Typed(_))))
+        names
+            .iter()
+            .any(|name| !matches!(self.found.get(name), Some(Column::Typed(_))))
     }
 
     /// A column whose type is known; the first type counts.
@@ -272,7 +326,9 @@ impl Columns {
                 self.found.insert(name.clone(), Column::Text(Kind::default()));
             }
             if let Some(Column::Text(kind)) = self.found.get_mut(name) {
-                rows.iter().filter_map(|row| row[index].as_deref()).for_each(|text| kind.see(text));
+                rows.iter()
+                    .filter_map(|row| row[index].as_deref())
+                    .for_each(|text| kind.see(text));
             }
         }
     }

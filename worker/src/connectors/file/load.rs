@@ -66,7 +66,11 @@ impl Filter {
 ///
 /// # Errors
 /// What reading a file gives.
-pub(super) async fn parts(storage: &Storage, files: Vec<Inspected>, count: usize) -> Result<Vec<Vec<Segment>>> {
+pub(super) async fn parts(
+    storage: &Storage,
+    files: Vec<Inspected>,
+    count: usize,
+) -> Result<Vec<Vec<Segment>>> {
     let count = count.max(1) as u64;
     let total: u64 = files.iter().map(|file| file.object.size).sum();
     let target = (total / count).max(SMALLEST_PIECE);
@@ -102,7 +106,11 @@ async fn cut(storage: &Storage, file: Arc<Inspected>, pieces: u64) -> Result<Vec
         Layout::Empty => (Vec::new(), false),
         Layout::Parquet(footer) => return Ok(groups(&file, &footer.groups(), pieces)),
         Layout::Csv(csv, header) => {
-            let whole = if plain { header.data..object.size } else { 0..object.size };
+            let whole = if plain {
+                header.data..object.size
+            } else {
+                0..object.size
+            };
             let local = storage.local_path(&object.key)?.is_some();
             if plain && pieces > 1 && split::possible(csv, local) {
                 (split::ranges(storage, object, whole, pieces, csv).await?, true)
@@ -134,7 +142,11 @@ fn groups(file: &Arc<Inspected>, sizes: &[u64], pieces: u64) -> Vec<Segment> {
                 last.range.end = index + 1;
                 last.bytes += bytes;
             }
-            _ => segments.push(Segment { file: file.clone(), range: index..index + 1, bytes: *bytes }),
+            _ => segments.push(Segment {
+                file: file.clone(),
+                range: index..index + 1,
+                bytes: *bytes,
+            }),
         }
     }
     segments
@@ -166,7 +178,10 @@ impl Load for FileLoad {
             };
         }
         let rows = rows.filter(|_| bytes > 0);
-        Estimate { rows, bytes: Some(bytes) }
+        Estimate {
+            rows,
+            bytes: Some(bytes),
+        }
     }
 
     async fn read(&self, partition: usize) -> Result<Box<dyn Reader>> {
@@ -201,12 +216,21 @@ struct Opener {
 
 impl Opener {
     async fn open(&self, segment: &Segment) -> Result<Box<dyn Reader>> {
-        let Inspected { object, compression, layout } = &*segment.file;
+        let Inspected {
+            object,
+            compression,
+            layout,
+        } = &*segment.file;
         let place = self.storage.url_of(&object.key);
         let window = || -> Result<Window> {
             let input = self.storage.read(object, segment.range.clone())?;
             let decoded = Decoded::new(input, *compression)?;
-            Ok(Window::new(decoded, segment.range.start, self.record_limit, &place))
+            Ok(Window::new(
+                decoded,
+                segment.range.start,
+                self.record_limit,
+                &place,
+            ))
         };
         Ok(match layout {
             Layout::Csv(csv, header) => {
@@ -224,7 +248,8 @@ impl Opener {
                 Box::new(NdjsonReader::new(window()?, self.schema.clone(), at))
             }
             Layout::Parquet(footer) => Box::new(
-                ParquetReader::open(&self.storage, object, footer, segment.range.clone(), &self.schema).await?,
+                ParquetReader::open(&self.storage, object, footer, segment.range.clone(), &self.schema)
+                    .await?,
             ),
             Layout::Empty => Box::new(Nothing),
         })
@@ -246,7 +271,9 @@ impl Reader for PartReader {
                     None => self.current = None,
                 }
             }
-            let Some(segment) = self.segments.next() else { return Ok(None) };
+            let Some(segment) = self.segments.next() else {
+                return Ok(None);
+            };
             self.current = Some(self.opener.open(&segment).await?);
         }
     }

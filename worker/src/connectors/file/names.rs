@@ -34,7 +34,11 @@ impl Pattern {
         let per_stream = !literal && text.contains("{stream}");
         let pattern = literal || !text.contains(['*', '?', '[', '{']);
         let regex = if pattern { None } else { Some(compile(text)?) };
-        Ok(Self { text: text.to_owned(), regex, per_stream })
+        Ok(Self {
+            text: text.to_owned(),
+            regex,
+            per_stream,
+        })
     }
 
     /// The streams and their files, both in order.
@@ -42,10 +46,14 @@ impl Pattern {
     /// # Errors
     /// What listing the place gives; `config` where nothing matches.
     pub(super) async fn find(&self, storage: &Storage) -> Result<BTreeMap<String, Vec<Object>>> {
-        let Some(regex) = &self.regex else { return self.named(storage).await };
+        let Some(regex) = &self.regex else {
+            return self.named(storage).await;
+        };
         let mut streams: BTreeMap<String, Vec<Object>> = BTreeMap::new();
         for object in storage.list("").await? {
-            let Some(found) = regex.captures(object.key.as_bytes()) else { continue };
+            let Some(found) = regex.captures(object.key.as_bytes()) else {
+                continue;
+            };
             if is_partial(&object.key) {
                 continue;
             }
@@ -63,10 +71,19 @@ impl Pattern {
 
     /// One file, or the files of one directory.
     async fn named(&self, storage: &Storage) -> Result<BTreeMap<String, Vec<Object>>> {
-        let file = if self.text.is_empty() { None } else { storage.head(&self.text).await? };
+        let file = if self.text.is_empty() {
+            None
+        } else {
+            storage.head(&self.text).await?
+        };
         let files = match file {
             Some(file) => vec![file],
-            None if storage.lists() => storage.list(&self.text).await?.into_iter().filter(is_data).collect(),
+            None if storage.lists() => storage
+                .list(&self.text)
+                .await?
+                .into_iter()
+                .filter(is_data)
+                .collect(),
             None => Vec::new(),
         };
         if files.is_empty() {
@@ -81,7 +98,10 @@ impl Pattern {
         let place = storage.place();
         let parts = place.rsplit('/').filter(|part| !part.is_empty() && *part != ".");
         let texts = self.text.rsplit('/').chain(parts).map(stem);
-        texts.map(|stem| stem.to_owned()).find(|stem| !stem.is_empty()).unwrap_or_else(|| "files".to_owned())
+        texts
+            .map(|stem| stem.to_owned())
+            .find(|stem| !stem.is_empty())
+            .unwrap_or_else(|| "files".to_owned())
     }
 
     fn nothing(&self, storage: &Storage) -> Error {
@@ -98,15 +118,21 @@ impl Pattern {
 
 fn compile(text: &str) -> Result<Regex> {
     if text.replace("{stream}", "").contains(['{', '}']) {
-        return Err(Error::config(format!("`{text}`: only {{stream}} may stand in braces in the URL of a source")));
+        return Err(Error::config(format!(
+            "`{text}`: only {{stream}} may stand in braces in the URL of a source"
+        )));
     }
-    let wrong = |error: &dyn std::fmt::Display| Error::config(format!("`{text}` is not a pattern of files: {error}"));
+    let wrong =
+        |error: &dyn std::fmt::Display| Error::config(format!("`{text}` is not a pattern of files: {error}"));
     let glob = GlobBuilder::new(&text.replace("{stream}", MARK))
         .literal_separator(true)
         .build()
         .map_err(|error| wrong(&error))?;
     // The first `{stream}` names it; where the word stands again, the same name is not demanded.
-    let named = glob.regex().replacen(MARK, "(?P<stream>[^/]+?)", 1).replace(MARK, "[^/]+?");
+    let named = glob
+        .regex()
+        .replacen(MARK, "(?P<stream>[^/]+?)", 1)
+        .replace(MARK, "[^/]+?");
     Regex::new(&named).map_err(|error| wrong(&error))
 }
 
@@ -114,7 +140,11 @@ fn compile(text: &str) -> Result<Regex> {
 fn stem(part: &str) -> &str {
     let literal = part.split(['*', '?', '[', '{']).next().unwrap_or_default();
     let bare = Compression::strip(literal);
-    let bare = if Format::of_name(literal).is_some() { bare.rsplit_once('.').map_or(bare, |(stem, _)| stem) } else { bare };
+    let bare = if Format::of_name(literal).is_some() {
+        bare.rsplit_once('.').map_or(bare, |(stem, _)| stem)
+    } else {
+        bare
+    };
     bare.trim_end_matches(['-', '_', '.'])
 }
 

@@ -57,8 +57,11 @@ impl Seen {
 
     /// As a position.
     pub(super) fn position(&self) -> Position {
-        let files: BTreeMap<_, _> =
-            self.0.iter().map(|(key, mark)| (key.clone(), serde_json::to_value(mark).unwrap_or_default())).collect();
+        let files: BTreeMap<_, _> = self
+            .0
+            .iter()
+            .map(|(key, mark)| (key.clone(), serde_json::to_value(mark).unwrap_or_default()))
+            .collect();
         json!({ "files": files })
     }
 
@@ -99,7 +102,14 @@ fn mark(storage: &Storage, file: &Object, before: Option<&Mark>) -> Result<(Mark
         (None, Some(before)) => before.version == version && !version.is_empty(),
         (None, None) => false,
     };
-    Ok((Mark { size: file.size, version, hash: hash.filter(|_| unsure) }, same))
+    Ok((
+        Mark {
+            size: file.size,
+            version,
+            hash: hash.filter(|_| unsure),
+        },
+        same,
+    ))
 }
 
 fn is_fresh(file: &Object) -> bool {

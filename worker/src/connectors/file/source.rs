@@ -30,21 +30,26 @@ pub struct FileSource {
 }
 
 impl FileSource {
-    /// The source that a connection describes. `declared`: the exact names of the streams in the manifest; where it
-    /// names one, and the URL means one stream, that is its name.
+    /// The source that a connection describes. Where the manifest names one stream, and the URL means one, that is its
+    /// name.
     ///
     /// # Errors
     /// `config` where a setting is wrong or a credential is missing. Nothing is read yet.
-    pub fn open(system: &System, declared: &[&str]) -> Result<Self> {
+    pub fn new(system: &System) -> Result<Self> {
         let config = FileConfig::from_map(&system.plan.connection)?;
         let base = system.plan.base_dir.as_deref().map(Path::new);
         let (storage, rest) = Storage::open_at(&config.url, &system.plan.connection, &system.secrets, base)?;
         let pattern = Pattern::new(&rest, !storage.lists())?;
-        let name = match declared {
-            [name] if !pattern.per_stream() => Some((*name).to_owned()),
+        let name = match system.streams.as_slice() {
+            [name] if !pattern.per_stream() => Some(name.clone()),
             _ => None,
         };
-        Ok(Self { config, storage, pattern, name })
+        Ok(Self {
+            config,
+            storage,
+            pattern,
+            name,
+        })
     }
 
     /// The streams and their files.
@@ -60,14 +65,22 @@ impl FileSource {
         let mut streams = self.streams().await?;
         streams.remove(stream).ok_or_else(|| {
             let names: Vec<_> = streams.keys().map(String::as_str).collect();
-            Error::config(format!("there is no stream `{stream}` at {}", self.storage.place()))
-                .reason("UnknownStream")
-                .advice(format!("there are: {}", names.join(", ")))
+            Error::config(format!(
+                "there is no stream `{stream}` at {}",
+                self.storage.place()
+            ))
+            .reason("UnknownStream")
+            .advice(format!("there are: {}", names.join(", ")))
         })
     }
 
     fn inspector(&self, declared: Option<SchemaRef>, known: Option<SchemaRef>) -> Inspector<'_> {
-        Inspector { storage: &self.storage, config: &self.config, declared, known }
+        Inspector {
+            storage: &self.storage,
+            config: &self.config,
+            declared,
+            known,
+        }
     }
 
     async fn info(&self, name: String, files: Vec<Object>) -> Result<StreamInfo> {
@@ -75,25 +88,43 @@ impl FileSource {
         let files = inspector.files(files).await?;
         let schema = inspector.schema(&files).await?;
         let is_time = |type_: &arrow::datatypes::DataType| type_.is_temporal();
-        let cursors =
-            schema.fields().iter().filter(|field| is_time(field.data_type())).map(|field| field.name().clone());
+        let cursors = schema
+            .fields()
+            .iter()
+            .filter(|field| is_time(field.data_type()))
+            .map(|field| field.name().clone());
         let rows = files.iter().map(Inspected::rows).sum::<Option<u64>>();
-        Ok(StreamInfo { name, cursors: cursors.collect(), schema, primary_key: Vec::new(), rows })
+        Ok(StreamInfo {
+            name,
+            cursors: cursors.collect(),
+            schema,
+            primary_key: Vec::new(),
+            rows,
+        })
     }
 
     /// The rows that are wanted of the files that are read.
     fn filter(stream: &StreamSpec, range: &Range) -> Result<Option<Arc<Filter>>> {
         Ok(match range {
-            Range::Delta { after: Some(position) } if position.get("cursor").is_some() => {
+            Range::Delta {
+                after: Some(position),
+            } if position.get("cursor").is_some() => {
                 let columns = stream.cursor.iter().chain(&stream.primary_key).cloned().collect();
                 Some(Arc::new(Filter::After(columns, position.clone())))
             }
             Range::Backfill { from, to } => {
                 let column = stream.cursor.first().ok_or_else(|| {
-                    Error::config(format!("stream `{}` has no cursor, and a backfill needs one", stream.name))
-                        .advice("add `cursorField` to the stream")
+                    Error::config(format!(
+                        "stream `{}` has no cursor, and a backfill needs one",
+                        stream.name
+                    ))
+                    .advice("add `cursorField` to the stream")
                 })?;
-                Some(Arc::new(Filter::Between(column.clone(), from.clone(), to.clone())))
+                Some(Arc::new(Filter::Between(
+                    column.clone(),
+                    from.clone(),
+                    to.clone(),
+                )))
             }
             _ => None,
         })
@@ -113,21 +144,35 @@ impl Source for FileSource {
     async fn load(&self, stream: &StreamSpec, range: &Range) -> Result<Arc<dyn Load>> {
         let files = self.files(&stream.name).await?;
         let before = match range {
-            Range::Delta { after: Some(position) } => Seen::of(position)?,
+            Range::Delta {
+                after: Some(position),
+            } => Seen::of(position)?,
             _ => Seen::default(),
         };
         // Marked before anything is read, so that a change meanwhile is seen by the next delta.
         let (seen, changed) = before.compare(&self.storage, &files)?;
         let files_at_hand: Vec<Object> = files.first().cloned().into_iter().collect();
-        let wanted = if matches!(range, Range::Delta { .. }) { changed } else { files };
+        let wanted = if matches!(range, Range::Delta { .. }) {
+            changed
+        } else {
+            files
+        };
         let declared = stream.declared.as_deref().map(types::arrow_schema).transpose()?;
         let inspector = self.inspector(declared, stream.discovered.clone());
         // Where nothing changed, an old file still tells the columns.
-        let witnesses = if wanted.is_empty() { files_at_hand } else { Vec::new() };
+        let witnesses = if wanted.is_empty() {
+            files_at_hand
+        } else {
+            Vec::new()
+        };
         let files = inspector.files(wanted).await?;
         let witnesses = inspector.files(witnesses).await?;
-        let schema = inspector.schema(if files.is_empty() { &witnesses } else { &files }).await?;
-        let count = stream.partitions.unwrap_or_else(|| std::thread::available_parallelism().map_or(2, usize::from));
+        let schema = inspector
+            .schema(if files.is_empty() { &witnesses } else { &files })
+            .await?;
+        let count = stream
+            .partitions
+            .unwrap_or_else(|| std::thread::available_parallelism().map_or(2, usize::from));
         Ok(Arc::new(FileLoad {
             parts: parts(&self.storage, files, count).await?,
             storage: self.storage.clone(),
@@ -141,7 +186,10 @@ impl Source for FileSource {
     async fn check(&self) -> Result<()> {
         let streams = self.streams().await?;
         for file in streams.values().filter_map(|files| files.first()) {
-            self.storage.read(file, 0..file.size.min(1))?.read(&mut [0]).await?;
+            self.storage
+                .read(file, 0..file.size.min(1))?
+                .read(&mut [0])
+                .await?;
         }
         Ok(())
     }

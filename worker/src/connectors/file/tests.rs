@@ -1,10 +1,13 @@
-use std::{fs, io::Write as _, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, fs, io::Write as _, path::PathBuf, sync::Arc};
 
 use arrow::{
     array::{AsArray, RecordBatch},
     datatypes::DataType,
 };
-use millrace_crds::{flow::WriteMode, plan::SystemPlan};
+use millrace_crds::{
+    flow::WriteMode,
+    plan::{FlowRef, SystemPlan},
+};
 use serde_json::{Map, Value, json};
 
 use super::*;
@@ -18,7 +21,9 @@ use crate::{
 };
 
 fn system(connection: Value, base: Option<&std::path::Path>) -> System {
-    let Value::Object(connection) = connection else { panic!("a connection is an object") };
+    let Value::Object(connection) = connection else {
+        panic!("a connection is an object")
+    };
     let plan = SystemPlan {
         connector: "file".into(),
         recipe: millrace_crds::source::RecipeOrigin::BuiltIn,
@@ -32,7 +37,18 @@ fn system(connection: Value, base: Option<&std::path::Path>) -> System {
         rate_limit: None,
         base_dir: base.map(|base| base.display().to_string()),
     };
-    System { plan, secrets: Secrets::new(Vec::new(), Arc::default(), PathBuf::new()), limiter: RateLimiter::default() }
+    System {
+        plan,
+        secrets: Secrets::new(Vec::new(), Arc::default(), PathBuf::new()),
+        limiter: RateLimiter::default(),
+        flow: FlowRef {
+            namespace: "default".into(),
+            name: "lake".into(),
+            uid: String::new(),
+            labels: BTreeMap::default(),
+        },
+        streams: Vec::new(),
+    }
 }
 
 fn spec(name: &str) -> StreamSpec {
@@ -56,7 +72,7 @@ fn at(files: &[(&str, &[u8])], connection: Value) -> (tempfile::TempDir, FileSou
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, content).unwrap();
     }
-    let source = FileSource::open(&system(connection, Some(directory.path())), &[]).unwrap();
+    let source = FileSource::new(&system(connection, Some(directory.path()))).unwrap();
     (directory, source)
 }
 
@@ -77,7 +93,11 @@ async fn read(load: &dyn Load) -> Result<(Vec<RecordBatch>, Vec<Refused>)> {
 fn first_column(batches: &[RecordBatch]) -> Vec<String> {
     let text = |batch: &RecordBatch| {
         let column = arrow::compute::cast(batch.column(0), &DataType::Utf8).unwrap();
-        column.as_string::<i32>().iter().map(|value| value.unwrap_or("null").to_owned()).collect::<Vec<_>>()
+        column
+            .as_string::<i32>()
+            .iter()
+            .map(|value| value.unwrap_or("null").to_owned())
+            .collect::<Vec<_>>()
     };
     batches.iter().flat_map(text).collect()
 }
@@ -96,7 +116,11 @@ async fn delta(source: &FileSource, spec: &StreamSpec, after: Option<Value>) -> 
 
 fn types(load: &dyn Load) -> Vec<(String, String)> {
     let name = |type_| crate::types::type_name(type_);
-    load.schema().fields().iter().map(|field| (field.name().clone(), name(field.data_type()))).collect()
+    load.schema()
+        .fields()
+        .iter()
+        .map(|field| (field.name().clone(), name(field.data_type())))
+        .collect()
 }
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
@@ -117,8 +141,18 @@ async fn a_url_names_one_stream_or_many() {
     ];
     let expect = async |url: &str, expected: &[(&str, &[&str])]| {
         let (_directory, source) = at(files, json!({ "url": url }));
-        let names: Vec<_> = source.discover().await.unwrap().into_iter().map(|info| info.name).collect();
-        assert_eq!(names, expected.iter().map(|(name, _)| *name).collect::<Vec<_>>(), "{url}");
+        let names: Vec<_> = source
+            .discover()
+            .await
+            .unwrap()
+            .into_iter()
+            .map(|info| info.name)
+            .collect();
+        assert_eq!(
+            names,
+            expected.iter().map(|(name, _)| *name).collect::<Vec<_>>(),
+            "{url}"
+        );
         for (name, rows) in expected {
             assert_eq!(full(&source, name).await.0, *rows, "{url}");
         }
@@ -128,12 +162,20 @@ async fn a_url_names_one_stream_or_many() {
     expect("data", &[("data", &["4", "2", "3", "1"])]).await;
     expect("data/*.csv", &[("data", &["2", "1"])]).await;
     expect("data/{stream}.csv", &[("orders-1", &["2"]), ("users", &["1"])]).await;
-    expect("data/**/{stream}.csv", &[("orders-1", &["2"]), ("users", &["4", "1"])]).await;
+    expect(
+        "data/**/{stream}.csv",
+        &[("orders-1", &["2"]), ("users", &["4", "1"])],
+    )
+    .await;
     expect("data/{stream}-?.csv*", &[("orders", &["2", "3"])]).await;
 
     let (directory, _) = at(files, json!({ "url": "data/users.csv" }));
     let system = system(json!({ "url": "data/users.csv" }), Some(directory.path()));
-    let named = FileSource::open(&system, &["people"]).unwrap();
+    let named = FileSource::new(&System {
+        streams: vec!["people".to_owned()],
+        ..system
+    })
+    .unwrap();
     assert_eq!(full(&named, "people").await.0, ["1"]);
     let error = named.load(&spec("users"), &Range::Full).await.err().unwrap();
     assert_eq!((error.kind, error.reason), (ErrorKind::Config, "UnknownStream"));
@@ -146,10 +188,18 @@ async fn nothing_at_a_url_is_an_error_and_never_an_empty_stream() {
         let (directory, source) = at(&[], json!({ "url": url }));
         fs::create_dir(directory.path().join("empty")).unwrap();
         let error = source.load(&spec("none"), &Range::Full).await.err().unwrap();
-        assert_eq!((error.kind, error.reason), (ErrorKind::Config, "NotFound"), "{url}: {error}");
+        assert_eq!(
+            (error.kind, error.reason),
+            (ErrorKind::Config, "NotFound"),
+            "{url}: {error}"
+        );
     }
-    for connection in [json!({}), json!({ "url": "x", "formt": "csv" }), json!({ "url": "{namespace}/x.csv" })] {
-        let error = FileSource::open(&system(connection.clone(), None), &[]).err().unwrap();
+    for connection in [
+        json!({}),
+        json!({ "url": "x", "formt": "csv" }),
+        json!({ "url": "{namespace}/x.csv" }),
+    ] {
+        let error = FileSource::new(&system(connection.clone(), None)).err().unwrap();
         assert_eq!(error.kind, ErrorKind::Config, "{connection}");
     }
 }
@@ -163,7 +213,10 @@ async fn types_are_inferred_with_care() {
     let (rows, refused, load) = full(&source, "t").await;
     assert_eq!((rows.len(), refused.len()), (2, 0));
     let types = types(&*load);
-    let types: Vec<_> = types.iter().map(|(name, type_)| (name.as_str(), type_.as_str())).collect();
+    let types: Vec<_> = types
+        .iter()
+        .map(|(name, type_)| (name.as_str(), type_.as_str()))
+        .collect();
     assert_eq!(
         types,
         [
@@ -190,23 +243,38 @@ async fn columns_are_taken_by_name_across_files() {
     assert_eq!((rows, refused.len()), (vec!["1".to_owned(), "2".to_owned()], 0));
     assert_eq!(types(&*load).len(), 3);
 
-    let declare = |fields: Value| StreamSpec { declared: serde_json::from_value(fields).unwrap(), ..spec(&name) };
-    let missing = declare(json!([{ "name": "id", "logicalType": "integer" }, { "name": "x", "logicalType": "string" }]));
+    let declare = |fields: Value| StreamSpec {
+        declared: serde_json::from_value(fields).unwrap(),
+        ..spec(&name)
+    };
+    let missing = declare(
+        json!([{ "name": "id", "logicalType": "integer" }, { "name": "x", "logicalType": "string" }]),
+    );
     let error = source.load(&missing, &Range::Full).await.err().unwrap();
     assert_eq!((error.kind, error.reason), (ErrorKind::Config, "ColumnMissing"));
-    assert!(error.message.contains("b.csv") && error.message.contains("`x`"), "{error}");
+    assert!(
+        error.message.contains("b.csv") && error.message.contains("`x`"),
+        "{error}"
+    );
 
     let declared = declare(json!([{ "name": "id", "logicalType": "string", "required": true }]));
     let load = source.load(&declared, &Range::Full).await.unwrap();
     let names: Vec<_> = types(&*load).into_iter().map(|(name, _)| name).collect();
-    assert_eq!(names, ["id", "x", "y"], "what is not declared is for the contract to decide");
+    assert_eq!(
+        names,
+        ["id", "x", "y"],
+        "what is not declared is for the contract to decide"
+    );
     assert_eq!(types(&*load)[0].1, "text");
     assert!(load.schema().field(0).is_nullable());
 }
 
 #[tokio::test]
 async fn a_delta_reads_new_and_changed_files_and_nothing_twice() {
-    let (directory, source) = at(&[("in/a.csv", b"id\n1\n"), ("in/b.csv", b"id\n2\n")], json!({ "url": "in/*.csv" }));
+    let (directory, source) = at(
+        &[("in/a.csv", b"id\n1\n"), ("in/b.csv", b"id\n2\n")],
+        json!({ "url": "in/*.csv" }),
+    );
     let stream = spec("in");
     let (rows, position) = delta(&source, &stream, None).await;
     assert_eq!(rows, ["1", "2"]);
@@ -223,7 +291,10 @@ async fn a_delta_reads_new_and_changed_files_and_nothing_twice() {
     assert_eq!(rows, ["3", "4"]);
 
     // Touched, moved away and back: the same content is not new.
-    fs::File::open(&b).unwrap().set_modified(std::time::SystemTime::now()).unwrap();
+    fs::File::open(&b)
+        .unwrap()
+        .set_modified(std::time::SystemTime::now())
+        .unwrap();
     fs::remove_file(directory.path().join("in/a.csv")).unwrap();
     let (rows, position) = delta(&source, &stream, position).await;
     assert_eq!(rows, [""; 0]);
@@ -234,7 +305,10 @@ async fn a_delta_reads_new_and_changed_files_and_nothing_twice() {
     let (rows, _) = delta(&source, &stream, load.watermark()).await;
     assert_eq!(rows, ["3", "5"]);
     assert!(Seen::of(&position.unwrap()).is_ok());
-    assert_eq!(Seen::of(&json!({ "files": 3 })).unwrap_err().reason, "StateCorrupt");
+    assert_eq!(
+        Seen::of(&json!({ "files": 3 })).unwrap_err().reason,
+        "StateCorrupt"
+    );
 }
 
 use super::seen::Seen;
@@ -243,14 +317,31 @@ use super::seen::Seen;
 async fn a_cursor_filters_what_a_delta_and_a_backfill_read() {
     let text = "id,at\n1,2026-01-01\n2,2026-01-02\n3,2026-01-02\n4,2026-01-03\n5,\n";
     let (_directory, source) = at(&[("t.csv", text.as_bytes())], json!({ "url": "t.csv" }));
-    let stream = StreamSpec { cursor: vec!["at".into()], primary_key: vec!["id".into()], ..spec("t") };
+    let stream = StreamSpec {
+        cursor: vec!["at".into()],
+        primary_key: vec!["id".into()],
+        ..spec("t")
+    };
     let rows = async |after: Value| delta(&source, &stream, Some(after)).await.0;
     assert_eq!(rows(json!({ "cursor": ["2026-01-02"] })).await, ["4", "5"]);
-    assert_eq!(rows(json!({ "cursor": ["2026-01-02", 2] })).await, ["3", "4", "5"]);
-    let backfill = |from: &str, to: &str| Range::Backfill { from: from.into(), to: to.into() };
-    let load = source.load(&stream, &backfill("2026-01-01", "2026-01-03")).await.unwrap();
+    assert_eq!(
+        rows(json!({ "cursor": ["2026-01-02", 2] })).await,
+        ["3", "4", "5"]
+    );
+    let backfill = |from: &str, to: &str| Range::Backfill {
+        from: from.into(),
+        to: to.into(),
+    };
+    let load = source
+        .load(&stream, &backfill("2026-01-01", "2026-01-03"))
+        .await
+        .unwrap();
     assert_eq!(first_column(&read(&*load).await.unwrap().0), ["1", "2", "3"]);
-    assert_eq!(load.watermark(), None, "a backfill leaves the watermark where it is");
+    assert_eq!(
+        load.watermark(),
+        None,
+        "a backfill leaves the watermark where it is"
+    );
     let load = source.load(&stream, &backfill("soon", "later")).await.unwrap();
     assert_eq!(read(&*load).await.unwrap_err().kind, ErrorKind::Config);
     let error = source.load(&spec("t"), &backfill("a", "b")).await.err().unwrap();
@@ -259,13 +350,18 @@ async fn a_cursor_filters_what_a_delta_and_a_backfill_read() {
 
 #[tokio::test]
 async fn compressed_files_are_read_by_name_or_by_their_first_bytes() {
-    let text: String = std::iter::once("id\n".to_owned()).chain((0..300_000).map(|id| format!("{id}\n"))).collect();
+    let text: String = std::iter::once("id\n".to_owned())
+        .chain((0..300_000).map(|id| format!("{id}\n")))
+        .collect();
     let zipped = gzip(text.as_bytes());
     let (first, second) = text.split_at(1_000_002);
     let members = [gzip(first.as_bytes()), gzip(second.as_bytes())].concat();
     let zstd = zstd::encode_all(text.as_bytes(), 3).unwrap();
-    let frames =
-        [zstd::encode_all(first.as_bytes(), 3).unwrap(), zstd::encode_all(second.as_bytes(), 1).unwrap()].concat();
+    let frames = [
+        zstd::encode_all(first.as_bytes(), 3).unwrap(),
+        zstd::encode_all(second.as_bytes(), 1).unwrap(),
+    ]
+    .concat();
     for (name, content) in [
         ("a.csv.gz", &zipped),
         ("a.csv", &zipped),
@@ -282,7 +378,11 @@ async fn compressed_files_are_read_by_name_or_by_their_first_bytes() {
             continue;
         }
         let (rows, refused, load) = full(&source, "a").await;
-        assert_eq!((rows.len(), refused.len(), load.partitions()), (300_000, 0, 1), "{name}");
+        assert_eq!(
+            (rows.len(), refused.len(), load.partitions()),
+            (300_000, 0, 1),
+            "{name}"
+        );
         assert_eq!(rows[299_999], "299999");
     }
     for (name, content) in [("a.csv.gz", &zipped), ("a.csv.zst", &zstd)] {
@@ -308,7 +408,11 @@ async fn a_bomb_is_stopped_by_the_limit_of_a_record() {
         Ok(load) => read(&*load).await.unwrap_err(),
         Err(error) => error,
     };
-    assert_eq!((error.kind, error.reason), (ErrorKind::Data, "RecordTooLarge"), "{error}");
+    assert_eq!(
+        (error.kind, error.reason),
+        (ErrorKind::Data, "RecordTooLarge"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -319,18 +423,37 @@ async fn large_files_are_read_in_parts_of_about_the_same_size() {
     let csv = format!("id,pad\n{}", format!("1,\"{}\"\n", "x".repeat(215)).repeat(count)).into_bytes();
     for (name, content) in [("a.ndjson", &ndjson), ("a.csv", &csv)] {
         let (_directory, source) = at(&[(name, content), ("b.csv", b"")], json!({ "url": name }));
-        let load = source.load(&StreamSpec { partitions: Some(4), ..spec("a") }, &Range::Full).await.unwrap();
+        let load = source
+            .load(
+                &StreamSpec {
+                    partitions: Some(4),
+                    ..spec("a")
+                },
+                &Range::Full,
+            )
+            .await
+            .unwrap();
         assert_eq!(load.partitions(), 4, "{name}");
         assert!(load.estimate().bytes.unwrap() > 39 << 20);
         let (batches, refused) = read(&*load).await.unwrap();
-        assert_eq!((batches.iter().map(RecordBatch::num_rows).sum::<usize>(), refused.len()), (count, 0));
+        assert_eq!(
+            (
+                batches.iter().map(RecordBatch::num_rows).sum::<usize>(),
+                refused.len()
+            ),
+            (count, 0)
+        );
     }
 }
 
 #[tokio::test]
 async fn a_web_file_is_a_stream() {
     let (url, _) = serve(|request| reply(request, "200 OK", b"id,name\n1,a\n2,b\n"));
-    let source = FileSource::open(&system(json!({ "url": format!("{url}/data/people.csv?v=1") }), None), &[]).unwrap();
+    let source = FileSource::new(&system(
+        json!({ "url": format!("{url}/data/people.csv?v=1") }),
+        None,
+    ))
+    .unwrap();
     assert_eq!(full(&source, "people").await.0, ["1", "2"]);
     source.check().await.unwrap();
 }
@@ -348,8 +471,17 @@ async fn s3_files_are_read_in_parts() {
     });
     let mut system = system(connection, None);
     system.secrets = crate::storage::tests::s3_secrets();
-    let source = FileSource::open(&system, &[]).unwrap();
-    let load = source.load(&StreamSpec { partitions: Some(3), ..spec("a") }, &Range::Full).await.unwrap();
+    let source = FileSource::new(&system).unwrap();
+    let load = source
+        .load(
+            &StreamSpec {
+                partitions: Some(3),
+                ..spec("a")
+            },
+            &Range::Full,
+        )
+        .await
+        .unwrap();
     assert_eq!(load.partitions(), 3);
     assert_eq!(first_column(&read(&*load).await.unwrap().0).len(), 3 << 20);
     let (rows, _) = delta(&source, &spec("a"), load.watermark()).await;

@@ -43,7 +43,12 @@ struct Mix {
 impl Mix {
     fn new(rows: u64, seed: u64) -> Self {
         if rows < 2 {
-            return Self { rows, step: 0, back: 0, start: 0 };
+            return Self {
+                rows,
+                step: 0,
+                back: 0,
+                start: 0,
+            };
         }
         // Near the golden section of the rows, neighbours come far apart.
         let golden = times(rows, 0.618_033_988_749_895) + mixed(seed) % (rows / 16 + 1);
@@ -55,7 +60,12 @@ impl Mix {
             }
         };
         let start = mixed(seed ^ rows) % rows;
-        Self { rows, step, back, start }
+        Self {
+            rows,
+            step,
+            back,
+            start,
+        }
     }
 
     fn turn(self, number: u64) -> u64 {
@@ -144,17 +154,29 @@ impl History {
     /// The turn of an id.
     pub(super) fn turn(&self, id: u64) -> u64 {
         let number = id - 1;
-        if number < self.rows { self.mix.turn(number) } else { number }
+        if number < self.rows {
+            self.mix.turn(number)
+        } else {
+            number
+        }
     }
 
     /// The id whose turn it is.
     pub(super) fn id(&self, turn: u64) -> u64 {
-        1 + if turn < self.rows { self.mix.number(turn) } else { turn }
+        1 + if turn < self.rows {
+            self.mix.number(turn)
+        } else {
+            turn
+        }
     }
 
     /// The version that inserted an id.
     pub(super) fn born(&self, id: u64) -> u64 {
-        if id <= self.rows { 0 } else { (id - self.rows).div_ceil(self.inserts.max(1)) }
+        if id <= self.rows {
+            0
+        } else {
+            (id - self.rows).div_ceil(self.inserts.max(1))
+        }
     }
 
     /// The version that deletes a turn.
@@ -217,7 +239,10 @@ fn paint(last: &mut BTreeMap<u64, u64>, range: Range<u64>, version: u64) {
     if range.is_empty() {
         return;
     }
-    let after = last.range(..=range.end).next_back().map_or(0, |(_, version)| *version);
+    let after = last
+        .range(..=range.end)
+        .next_back()
+        .map_or(0, |(_, version)| *version);
     let covered: Vec<u64> = last.range(range.clone()).map(|(start, _)| *start).collect();
     for start in covered {
         last.remove(&start);

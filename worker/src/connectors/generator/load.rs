@@ -37,14 +37,26 @@ pub(super) fn settle(generator: &Generator, stream: &StreamSpec, range: &Range) 
         Range::Full | Range::Delta { after: None } => {
             (Work::All(None), history.ids(version), Some(history.live(version)))
         }
-        Range::Backfill { from, to } => (Work::All(Some(moment(from)?..moment(to)?)), history.ids(version), None),
+        Range::Backfill { from, to } => (
+            Work::All(Some(moment(from)?..moment(to)?)),
+            history.ids(version),
+            None,
+        ),
         Range::Delta { .. } => {
-            let pieces = pieces(&history, &changes, after.unwrap_or_default(), version, config.delta_deletes);
+            let pieces = pieces(
+                &history,
+                &changes,
+                after.unwrap_or_default(),
+                version,
+                config.delta_deletes,
+            );
             let rows = pieces.iter().map(Piece::len).sum();
             (Work::Pieces(pieces), rows, Some(rows))
         }
     };
-    let by_size = usize::try_from(rows / PARTITION_ROWS + 1).unwrap_or(usize::MAX).min(64);
+    let by_size = usize::try_from(rows / PARTITION_ROWS + 1)
+        .unwrap_or(usize::MAX)
+        .min(64);
     Ok(Arc::new(GeneratorLoad {
         common: Arc::new(Common {
             history,
@@ -74,12 +86,15 @@ fn pieces(history: &History, changes: &Changes, after: u64, version: u64, delete
 
 fn version_of(after: &Position) -> Result<u64> {
     after.get("version").and_then(Position::as_u64).ok_or_else(|| {
-        Error::config(format!("the watermark {after} is none of a generator")).advice("write it as {\"version\": 0}")
+        Error::config(format!("the watermark {after} is none of a generator"))
+            .advice("write it as {\"version\": 0}")
     })
 }
 
 fn moment(text: &str) -> Result<i64> {
-    let moment = "+00:00".parse::<Tz>().and_then(|utc| string_to_datetime(&utc, text));
+    let moment = "+00:00"
+        .parse::<Tz>()
+        .and_then(|utc| string_to_datetime(&utc, text));
     let wrong = |error| Error::config(format!("`{text}` is no value of {}: {error}", rows::CURSOR));
     Ok(moment.map_err(wrong)?.timestamp_micros())
 }
@@ -237,7 +252,14 @@ impl Common {
         while let Some(piece) = pieces.front_mut() {
             for turn in piece.turns.by_ref().take(self.batch_rows - rows.len()) {
                 let row = self.row(self.history.id(turn), turn);
-                let row = Row { changed: if piece.gone { self.history.died(turn) } else { row.version }, ..row };
+                let row = Row {
+                    changed: if piece.gone {
+                        self.history.died(turn)
+                    } else {
+                        row.version
+                    },
+                    ..row
+                };
                 ops.push(match piece.gone {
                     true => Op::Delete,
                     false if Some(row.born) > self.after => Op::Insert,

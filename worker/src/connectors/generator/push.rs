@@ -121,14 +121,18 @@ fn offset_of(position: &Position) -> Result<u64> {
 pub(super) fn bounded(generator: &Generator, stream: &str, range: &Range) -> Result<Arc<dyn Load>> {
     if generator.config.rows.is_none() {
         let message = format!("stream {stream} of the generator never ends, and cannot be loaded as a whole");
-        return Err(Error::config(message).advice("set connection.rows, or run the Flow with mode: Continuous"));
+        return Err(
+            Error::config(message).advice("set connection.rows, or run the Flow with mode: Continuous")
+        );
     }
     let messages = Messages::of(generator, stream);
     let from = match range {
         Range::Full | Range::Delta { after: None } => 0,
         Range::Delta { after: Some(after) } => offset_of(after)?,
         Range::Backfill { .. } => {
-            return Err(Error::config(format!("stream {stream}: messages have no cursor to backfill by")));
+            return Err(Error::config(format!(
+                "stream {stream}: messages have no cursor to backfill by"
+            )));
         }
     };
     Ok(Arc::new(MessageLoad { messages, from }))
@@ -214,7 +218,10 @@ impl Sender {
         Self {
             messages,
             next,
-            pace: per_second.map(|per_second| Pace { per_second, since: None }),
+            pace: per_second.map(|per_second| Pace {
+                per_second,
+                since: None,
+            }),
             closed: false,
         }
     }

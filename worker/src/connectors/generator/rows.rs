@@ -7,8 +7,8 @@ use std::sync::{Arc, LazyLock};
 
 use arrow::{
     array::{
-        ArrayRef, BooleanArray, Decimal128Array, Int32Array, Int64Array, ListArray, StringArray, StringBuilder,
-        StructArray, TimestampMicrosecondArray,
+        ArrayRef, BooleanArray, Decimal128Array, Int32Array, Int64Array, ListArray, StringArray,
+        StringBuilder, StructArray, TimestampMicrosecondArray,
     },
     buffer::OffsetBuffer,
     datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit},
@@ -26,21 +26,55 @@ const BEGIN: i64 = 1_704_067_200_000_000;
 const DAY: i64 = 86_400_000_000;
 
 const FIRST: [&str; 16] = [
-    "Ada", "Björn", "Chloé", "Dmitri", "Elif", "Femi", "Grace", "Hana", "Ivan", "José", "Kwame", "Lina", "Mei",
-    "Nils", "Olga", "Priya",
+    "Ada", "Björn", "Chloé", "Dmitri", "Elif", "Femi", "Grace", "Hana", "Ivan", "José", "Kwame", "Lina",
+    "Mei", "Nils", "Olga", "Priya",
 ];
 const LAST: [&str; 16] = [
-    "Andersson", "Baker", "Castro", "Dubois", "Eze", "Fischer", "García", "Haddad", "Ito", "Jensen", "Kowalski",
-    "Larsen", "Müller", "Novák", "O'Brien", "Petrov",
+    "Andersson",
+    "Baker",
+    "Castro",
+    "Dubois",
+    "Eze",
+    "Fischer",
+    "García",
+    "Haddad",
+    "Ito",
+    "Jensen",
+    "Kowalski",
+    "Larsen",
+    "Müller",
+    "Novák",
+    "O'Brien",
+    "Petrov",
 ];
 const STREETS: [&str; 16] = [
-    "Mill Lane", "Storgatan", "Rue du Moulin", "Mühlweg", "Calle Mayor", "High Street", "Via Roma", "Kungsgatan",
-    "Station Road", "Bahnhofstraße", "Avenue Foch", "Church Street", "Ringvägen", "Park Avenue", "Main Street", "Quai 7",
+    "Mill Lane",
+    "Storgatan",
+    "Rue du Moulin",
+    "Mühlweg",
+    "Calle Mayor",
+    "High Street",
+    "Via Roma",
+    "Kungsgatan",
+    "Station Road",
+    "Bahnhofstraße",
+    "Avenue Foch",
+    "Church Street",
+    "Ringvägen",
+    "Park Avenue",
+    "Main Street",
+    "Quai 7",
 ];
 const TAGS: [&str; 8] = ["new", "loyal", "late", "b2b", "export", "vip", "trial", "blocked"];
 const NOTES: [&str; 8] = [
-    "", "called twice", "prefers e-mail", "said \"later\", then paid", "moved; address checked", "pays in €",
-    "asks for an invoice, by post", "do not call",
+    "",
+    "called twice",
+    "prefers e-mail",
+    "said \"later\", then paid",
+    "moved; address checked",
+    "pays in €",
+    "asks for an invoice, by post",
+    "do not call",
 ];
 
 static ADDRESS: LazyLock<Fields> = LazyLock::new(|| {
@@ -125,14 +159,23 @@ pub(super) fn build(rows: &[Row], seed: u64) -> Result<RecordBatch> {
     let both = || rows.iter().zip(&persons);
     let created = both().map(|(row, person)| moment(*person, row.born));
     let updated = both().map(|(row, person)| moment(*person, row.changed));
-    let amounts = events.iter().map(|event| i128::from(event % 1_000_000_000) - 10_000_000);
+    let amounts = events
+        .iter()
+        .map(|event| i128::from(event % 1_000_000_000) - 10_000_000);
     let columns: Vec<ArrayRef> = vec![
-        Arc::new(Int64Array::from_iter_values(rows.iter().map(|row| row.id.cast_signed()))),
+        Arc::new(Int64Array::from_iter_values(
+            rows.iter().map(|row| row.id.cast_signed()),
+        )),
         Arc::new(names(&persons)),
         Arc::new(Decimal128Array::from_iter_values(amounts).with_precision_and_scale(12, 2)?),
         Arc::new(TimestampMicrosecondArray::from_iter_values(created)),
         Arc::new(TimestampMicrosecondArray::from_iter_values(updated)),
-        Arc::new(events.iter().map(|event| Some(event & 7 != 0)).collect::<BooleanArray>()),
+        Arc::new(
+            events
+                .iter()
+                .map(|event| Some(event & 7 != 0))
+                .collect::<BooleanArray>(),
+        ),
         Arc::new(tags(&events)?),
         Arc::new(addresses(&persons)?),
         Arc::new(notes(&events)),
@@ -166,7 +209,12 @@ fn tags(events: &[u64]) -> Result<ListArray> {
         }
     }
     let offsets = OffsetBuffer::from_lengths(lengths);
-    Ok(ListArray::try_new(tag_field(), offsets, Arc::new(tags.finish()), None)?)
+    Ok(ListArray::try_new(
+        tag_field(),
+        offsets,
+        Arc::new(tags.finish()),
+        None,
+    )?)
 }
 
 fn addresses(persons: &[u64]) -> Result<StructArray> {

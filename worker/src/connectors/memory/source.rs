@@ -50,12 +50,17 @@ impl Source for MemorySource {
 
     async fn load(&self, stream: &StreamSpec, range: &Range) -> Result<Arc<dyn Load>> {
         if *range != Range::Full {
-            return Err(Error::config(format!("stream {}: tables in memory have no cursor", stream.name))
-                .advice("leave out cursorField, or ask for a full load"));
+            return Err(
+                Error::config(format!("stream {}: tables in memory have no cursor", stream.name))
+                    .advice("leave out cursorField, or ask for a full load"),
+            );
         }
         let store = &self.config.store;
         let snapshot = read(store, &stream.name)?.ok_or_else(|| {
-            Error::config(format!("the store `{store}` in memory has no table `{}`", stream.name))
+            Error::config(format!(
+                "the store `{store}` in memory has no table `{}`",
+                stream.name
+            ))
         })?;
         let most = snapshot.batches.len().max(1);
         Ok(Arc::new(MemoryLoad {

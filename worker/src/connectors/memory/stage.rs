@@ -45,7 +45,9 @@ impl MemoryStage {
         let index = match &request.index {
             None => None,
             Some(columns) => {
-                let path = tempfile::NamedTempFile::new().context("scratch file")?.into_temp_path();
+                let path = tempfile::NamedTempFile::new()
+                    .context("scratch file")?
+                    .into_temp_path();
                 Some((SegmentWriter::create(&path, &request.schema, columns)?, path))
             }
         };
@@ -68,8 +70,10 @@ impl MemoryStage {
         if self.bytes <= self.room {
             return Ok(());
         }
-        Err(Error::config("the table in memory would grow beyond connection.maxBytes")
-            .advice("raise it, or write to a destination on disk"))
+        Err(
+            Error::config("the table in memory would grow beyond connection.maxBytes")
+                .advice("raise it, or write to a destination on disk"),
+        )
     }
 }
 
@@ -83,7 +87,11 @@ impl Stage for MemoryStage {
         let options = RecordBatchOptions::new().with_row_count(Some(rows.batch.num_rows()));
         let columns = rows.batch.columns().to_vec();
         let batch = RecordBatch::try_new_with_options(self.request.schema.clone(), columns, &options)?;
-        let keys = if self.key.is_empty() { Vec::new() } else { keys(&batch, &self.key)? };
+        let keys = if self.key.is_empty() {
+            Vec::new()
+        } else {
+            keys(&batch, &self.key)?
+        };
         self.batches.push(Written {
             batch,
             ops: rows.ops,

@@ -92,8 +92,10 @@ impl Table {
 
     fn owned_by(&self, id: &ShardId) -> Result<()> {
         match &self.owner {
-            Some(owner) if owner != id => Err(Error::config(format!("the table in memory belongs to {owner}, and {id} asks for it"))
-                .advice("give one of them another `store`")),
+            Some(owner) if owner != id => Err(Error::config(format!(
+                "the table in memory belongs to {owner}, and {id} asks for it"
+            ))
+            .advice("give one of them another `store`")),
             _ => Ok(()),
         }
     }
@@ -104,7 +106,10 @@ impl Table {
         self.owner = Some(id.clone());
         let state = self.state.get_or_insert_with(|| Committed::nothing(epoch, nonce));
         if state.epoch > epoch {
-            return Err(Error::fenced(format!("the table of {id} has epoch {}; this worker has {epoch}", state.epoch)));
+            return Err(Error::fenced(format!(
+                "the table of {id} has epoch {}; this worker has {epoch}",
+                state.epoch
+            )));
         }
         state.epoch = epoch;
         Ok(state.clone())
@@ -129,9 +134,12 @@ impl Table {
     /// The content of one index segment.
     pub(super) fn segment(&self, id: &str) -> Result<Bytes> {
         let segment = self.segments.iter().find(|segment| segment.id == id);
-        segment
-            .map(|segment| segment.content.clone())
-            .ok_or_else(|| Error::state("IndexDamaged", format!("there is no index segment {id} in memory")))
+        segment.map(|segment| segment.content.clone()).ok_or_else(|| {
+            Error::state(
+                "IndexDamaged",
+                format!("there is no index segment {id} in memory"),
+            )
+        })
     }
 
     /// Bytes of the rows, those that are gone included.
@@ -162,7 +170,11 @@ impl Table {
     /// Applies a commit, or nothing of it.
     pub(super) fn commit(&mut self, id: &ShardId, epoch: Epoch, commit: &Commit) -> Result<(), Refusal> {
         self.owned_by(id)?;
-        let state = self.state.as_ref().filter(|state| state.epoch == epoch).ok_or(Refusal::Fenced)?;
+        let state = self
+            .state
+            .as_ref()
+            .filter(|state| state.epoch == epoch)
+            .ok_or(Refusal::Fenced)?;
         let at = (commit.generation, commit.seq);
         if state.nonce == commit.nonce && state.at() == at {
             return Ok(());
@@ -207,9 +219,17 @@ impl Table {
         if gone * 2 <= all {
             return Ok(());
         }
-        let live = self.parts.iter().map(|part| Ok(Part { batch: part.live()?, gone: RoaringBitmap::new() }));
+        let live = self.parts.iter().map(|part| {
+            Ok(Part {
+                batch: part.live()?,
+                gone: RoaringBitmap::new(),
+            })
+        });
         let live = live.collect::<Result<Vec<_>>>()?;
-        self.parts = live.into_iter().filter(|part| part.batch.num_rows() > 0).collect();
+        self.parts = live
+            .into_iter()
+            .filter(|part| part.batch.num_rows() > 0)
+            .collect();
         self.places = None;
         Ok(())
     }
@@ -232,8 +252,11 @@ impl Table {
     }
 
     fn apply(&mut self, commit: &Commit) {
-        let staged: Vec<Staging> =
-            commit.staged.iter().filter_map(|staged| self.staged.remove(token(staged))).collect();
+        let staged: Vec<Staging> = commit
+            .staged
+            .iter()
+            .filter_map(|staged| self.staged.remove(token(staged)))
+            .collect();
         if commit.replace {
             self.parts.clear();
             self.segments.clear();
@@ -246,7 +269,11 @@ impl Table {
         }
         self.segments.retain(|segment| segment.dead.len() < segment.rows);
         // A key that one row leaves and another takes is written once, whatever stage names it first.
-        for (key, _) in staged.iter().flat_map(|staging| &staging.batches).flat_map(Written::deletes) {
+        for (key, _) in staged
+            .iter()
+            .flat_map(|staging| &staging.batches)
+            .flat_map(Written::deletes)
+        {
             if let Some(place) = self.places.as_mut().and_then(|places| places.remove(&key)) {
                 self.drop_row(place);
             }
@@ -280,9 +307,19 @@ impl Table {
             gone.extend(written.deletes().map(|(_, row)| row));
             let places = self.places.get_or_insert_default();
             let rows = (0..).zip(&written.keys).filter(|(row, _)| !gone.contains(*row));
-            let older: Vec<Place> = rows.filter_map(|(row, key)| places.insert(*key, (number, row))).collect();
-            gone.extend(older.iter().filter(|(part, _)| *part == number).map(|(_, row)| *row));
-            older.into_iter().filter(|(part, _)| *part < number).for_each(|place| self.drop_row(place));
+            let older: Vec<Place> = rows
+                .filter_map(|(row, key)| places.insert(*key, (number, row)))
+                .collect();
+            gone.extend(
+                older
+                    .iter()
+                    .filter(|(part, _)| *part == number)
+                    .map(|(_, row)| *row),
+            );
+            older
+                .into_iter()
+                .filter(|(part, _)| *part < number)
+                .for_each(|place| self.drop_row(place));
         } else {
             self.places = None;
         }
@@ -329,7 +366,8 @@ impl Written {
     fn deletes(&self) -> impl Iterator<Item = (u128, u32)> {
         let ops = self.ops.iter().flatten();
         let rows = (0..).zip(&self.keys).zip(ops);
-        rows.filter(|(_, op)| **op == Op::Delete).map(|((row, key), _)| (*key, row))
+        rows.filter(|(_, op)| **op == Op::Delete)
+            .map(|((row, key), _)| (*key, row))
     }
 }
 
@@ -366,13 +404,26 @@ fn fit(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
     if batch.schema_ref() == schema {
         return Ok(batch.clone());
     }
-    let columns: BTreeMap<&str, &ArrayRef> =
-        batch.schema_ref().fields().iter().map(|field| field.name().as_str()).zip(batch.columns()).collect();
+    let columns: BTreeMap<&str, &ArrayRef> = batch
+        .schema_ref()
+        .fields()
+        .iter()
+        .map(|field| field.name().as_str())
+        .zip(batch.columns())
+        .collect();
     let column = |field: &std::sync::Arc<arrow::datatypes::Field>| match columns.get(field.name().as_str()) {
         Some(column) => cast(column, field.data_type()),
         None => Ok(new_null_array(field.data_type(), batch.num_rows())),
     };
-    let columns = schema.fields().iter().map(column).collect::<Result<Vec<_>, _>>()?;
+    let columns = schema
+        .fields()
+        .iter()
+        .map(column)
+        .collect::<Result<Vec<_>, _>>()?;
     let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-    Ok(RecordBatch::try_new_with_options(schema.clone(), columns, &options)?)
+    Ok(RecordBatch::try_new_with_options(
+        schema.clone(),
+        columns,
+        &options,
+    )?)
 }

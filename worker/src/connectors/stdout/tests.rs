@@ -13,7 +13,10 @@ use crate::connectors::tests::ground::Ground;
 fn sink() -> (Arc<Mutex<Vec<u8>>>, Print) {
     let printed = Arc::new(Mutex::new(Vec::new()));
     let into = printed.clone();
-    (printed, Arc::new(move |files| print(files, &mut *into.lock().unwrap())))
+    (
+        printed,
+        Arc::new(move |files| print(files, &mut *into.lock().unwrap())),
+    )
 }
 
 fn batch() -> RecordBatch {
@@ -46,14 +49,21 @@ async fn committed(label: Option<&str>, ops: Option<Vec<Op>>) -> String {
         identities: None,
     };
     let staged = ground.stage_rows(&permit, vec![rows], false, None).await.unwrap();
-    assert_eq!((staged.rows, text(&printed).as_str()), (2, ""), "printed before the commit");
+    assert_eq!(
+        (staged.rows, text(&printed).as_str()),
+        (2, ""),
+        "printed before the commit"
+    );
     ground.commit(&mut permit, vec![staged], false).await.unwrap();
     text(&printed)
 }
 
 #[tokio::test]
 async fn lines_are_whole_objects_with_nulls_and_exact_numbers() {
-    assert_eq!(batch().schema().field(3).data_type(), &DataType::Timestamp(TimeUnit::Microsecond, None));
+    assert_eq!(
+        batch().schema().field(3).data_type(),
+        &DataType::Timestamp(TimeUnit::Microsecond, None)
+    );
     assert_eq!(
         committed(None, None).await,
         "{\"id\":1,\"name\":\"a \\\"b\\\"\\n\",\"price\":19.99,\"at\":\"2023-11-14T22:13:20.123456\"}\n\
@@ -64,16 +74,29 @@ async fn lines_are_whole_objects_with_nulls_and_exact_numbers() {
 #[tokio::test]
 async fn the_stream_and_the_operation_are_told_where_they_are_wanted() {
     let lines = committed(Some("stream"), Some(vec![Op::Update, Op::Delete])).await;
-    let lines: Vec<serde_json::Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let lines: Vec<serde_json::Value> = lines
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
     assert_eq!(lines[0]["stream"], "orders");
-    assert_eq!((&lines[0][OP_COLUMN], &lines[1][OP_COLUMN]), (&"update".into(), &"delete".into()));
-    assert_eq!(committed(None, Some(vec![Op::Insert; 2])).await, committed(None, None).await);
+    assert_eq!(
+        (&lines[0][OP_COLUMN], &lines[1][OP_COLUMN]),
+        (&"update".into(), &"delete".into())
+    );
+    assert_eq!(
+        committed(None, Some(vec![Op::Insert; 2])).await,
+        committed(None, None).await
+    );
 }
 
 #[tokio::test]
 async fn a_reader_that_has_gone_is_a_clear_stop() {
     let print: Print = Arc::new(|_| Err(ErrorKind::BrokenPipe.into()));
-    let ground = Ground::with(Arc::new(Stdout { config: StdoutConfig::default(), print })).await;
+    let ground = Ground::with(Arc::new(Stdout {
+        config: StdoutConfig::default(),
+        print,
+    }))
+    .await;
     let mut permit = ground.acquire().await.unwrap();
     let rows = Rows {
         batch: batch(),
@@ -88,6 +111,8 @@ async fn a_reader_that_has_gone_is_a_clear_stop() {
 
 #[test]
 fn a_name_that_a_column_has_already_is_refused() {
-    let error = Layout::new(Some(("id".to_owned(), "s".to_owned())), &batch().schema()).err().unwrap();
+    let error = Layout::new(Some(("id".to_owned(), "s".to_owned())), &batch().schema())
+        .err()
+        .unwrap();
     assert!(error.message.contains("`id`"), "{error}");
 }

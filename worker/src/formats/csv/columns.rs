@@ -7,15 +7,15 @@ use std::{borrow::Cow, sync::Arc};
 
 use arrow::{
     array::{
-        ArrayRef, ArrowPrimitiveType, BinaryBuilder, BooleanBufferBuilder, BooleanArray, FixedSizeBinaryBuilder,
-        NullBufferBuilder, PrimitiveArray, StringBuilder,
+        ArrayRef, ArrowPrimitiveType, BinaryBuilder, BooleanArray, BooleanBufferBuilder,
+        FixedSizeBinaryBuilder, NullBufferBuilder, PrimitiveArray, StringBuilder,
     },
     buffer::ScalarBuffer,
     datatypes::{
-        DataType, Date32Type, Decimal128Type, Decimal256Type, Field, Float32Type, Float64Type, Int8Type, Int16Type,
-        Int32Type, Int64Type, Time32MillisecondType, Time32SecondType, Time64MicrosecondType, Time64NanosecondType,
-        TimeUnit, TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType,
-        UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+        DataType, Date32Type, Decimal128Type, Decimal256Type, Field, Float32Type, Float64Type, Int8Type,
+        Int16Type, Int32Type, Int64Type, Time32MillisecondType, Time32SecondType, Time64MicrosecondType,
+        Time64NanosecondType, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType,
+        TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
     },
 };
 
@@ -77,18 +77,34 @@ impl<'a> Fields<'a> {
     /// # Errors
     /// `config` where CSV cannot hold the type.
     pub(crate) fn array(&self, column: usize, field: &Field, misfits: &mut Vec<Misfit>) -> Result<ArrayRef> {
-        let mut build = Build { fields: self, column, misfits };
+        let mut build = Build {
+            fields: self,
+            column,
+            misfits,
+        };
         Ok(match field.data_type() {
             DataType::Utf8 => build.text(),
             DataType::Boolean => build.boolean(),
             DataType::Int64 => Arc::new(build.primitive::<Int64Type>(value::integer)),
-            DataType::Int32 => Arc::new(build.primitive::<Int32Type>(|text| value::integer(text)?.try_into().ok())),
-            DataType::Int16 => Arc::new(build.primitive::<Int16Type>(|text| value::integer(text)?.try_into().ok())),
-            DataType::Int8 => Arc::new(build.primitive::<Int8Type>(|text| value::integer(text)?.try_into().ok())),
+            DataType::Int32 => {
+                Arc::new(build.primitive::<Int32Type>(|text| value::integer(text)?.try_into().ok()))
+            }
+            DataType::Int16 => {
+                Arc::new(build.primitive::<Int16Type>(|text| value::integer(text)?.try_into().ok()))
+            }
+            DataType::Int8 => {
+                Arc::new(build.primitive::<Int8Type>(|text| value::integer(text)?.try_into().ok()))
+            }
             DataType::UInt64 => Arc::new(build.primitive::<UInt64Type>(value::unsigned)),
-            DataType::UInt32 => Arc::new(build.primitive::<UInt32Type>(|text| value::unsigned(text)?.try_into().ok())),
-            DataType::UInt16 => Arc::new(build.primitive::<UInt16Type>(|text| value::unsigned(text)?.try_into().ok())),
-            DataType::UInt8 => Arc::new(build.primitive::<UInt8Type>(|text| value::unsigned(text)?.try_into().ok())),
+            DataType::UInt32 => {
+                Arc::new(build.primitive::<UInt32Type>(|text| value::unsigned(text)?.try_into().ok()))
+            }
+            DataType::UInt16 => {
+                Arc::new(build.primitive::<UInt16Type>(|text| value::unsigned(text)?.try_into().ok()))
+            }
+            DataType::UInt8 => {
+                Arc::new(build.primitive::<UInt8Type>(|text| value::unsigned(text)?.try_into().ok()))
+            }
             DataType::Float64 => Arc::new(build.primitive::<Float64Type>(value::float)),
             DataType::Float32 => Arc::new(build.primitive::<Float32Type>(value::float32)),
             DataType::Date32 => Arc::new(build.primitive::<Date32Type>(value::date)),
@@ -107,7 +123,12 @@ impl<'a> Fields<'a> {
             DataType::Binary => build.binary(),
             &DataType::FixedSizeBinary(size) => build.fixed_binary(size)?,
             nested if nested.is_nested() => build.nested(field)?,
-            other => return Err(Error::config(format!("column `{}`: CSV cannot hold {other}", field.name()))),
+            other => {
+                return Err(Error::config(format!(
+                    "column `{}`: CSV cannot hold {other}",
+                    field.name()
+                )));
+            }
         })
     }
 }
@@ -161,7 +182,11 @@ impl<'a> Build<'a, '_> {
     }
 
     fn misfit(&mut self, row: usize) {
-        self.misfits.push(Misfit { row, column: self.column, within: String::new() });
+        self.misfits.push(Misfit {
+            row,
+            column: self.column,
+            within: String::new(),
+        });
     }
 
     /// The text of a value that is not text itself: null also where an empty field or a null is quoted, since
@@ -172,7 +197,10 @@ impl<'a> Build<'a, '_> {
         (!null).then_some(text)
     }
 
-    fn primitive<T: ArrowPrimitiveType>(&mut self, parse: impl Fn(&str) -> Option<T::Native>) -> PrimitiveArray<T> {
+    fn primitive<T: ArrowPrimitiveType>(
+        &mut self,
+        parse: impl Fn(&str) -> Option<T::Native>,
+    ) -> PrimitiveArray<T> {
         let rows = self.rows();
         let mut values = Vec::with_capacity(rows);
         let mut valid = NullBufferBuilder::new(rows);
@@ -207,7 +235,9 @@ impl<'a> Build<'a, '_> {
     /// Text: a quoted field is never null, so that an empty text can be written.
     fn text(&self) -> ArrayRef {
         let rows = self.rows();
-        let bytes = (0..rows).map(|row| self.fields.tokens.field(row, self.column).len()).sum();
+        let bytes = (0..rows)
+            .map(|row| self.fields.tokens.field(row, self.column).len())
+            .sum();
         let mut values = StringBuilder::with_capacity(rows, bytes);
         for row in 0..rows {
             let (text, quoted) = self.fields.get(row, self.column);
@@ -234,18 +264,22 @@ impl<'a> Build<'a, '_> {
     fn timestamp(&mut self, unit: TimeUnit, zone: Option<Arc<str>>) -> ArrayRef {
         let parse = |text: &str| value::timestamp(text, unit, zone.is_some());
         match unit {
-            TimeUnit::Second => {
-                Arc::new(self.primitive::<TimestampSecondType>(parse).with_timezone_opt(zone.clone()))
-            }
-            TimeUnit::Millisecond => {
-                Arc::new(self.primitive::<TimestampMillisecondType>(parse).with_timezone_opt(zone.clone()))
-            }
-            TimeUnit::Microsecond => {
-                Arc::new(self.primitive::<TimestampMicrosecondType>(parse).with_timezone_opt(zone.clone()))
-            }
-            TimeUnit::Nanosecond => {
-                Arc::new(self.primitive::<TimestampNanosecondType>(parse).with_timezone_opt(zone.clone()))
-            }
+            TimeUnit::Second => Arc::new(
+                self.primitive::<TimestampSecondType>(parse)
+                    .with_timezone_opt(zone.clone()),
+            ),
+            TimeUnit::Millisecond => Arc::new(
+                self.primitive::<TimestampMillisecondType>(parse)
+                    .with_timezone_opt(zone.clone()),
+            ),
+            TimeUnit::Microsecond => Arc::new(
+                self.primitive::<TimestampMicrosecondType>(parse)
+                    .with_timezone_opt(zone.clone()),
+            ),
+            TimeUnit::Nanosecond => Arc::new(
+                self.primitive::<TimestampNanosecondType>(parse)
+                    .with_timezone_opt(zone.clone()),
+            ),
         }
     }
 
@@ -287,7 +321,11 @@ impl<'a> Build<'a, '_> {
         let mut wrong = Vec::new();
         let array = json::array(field, field.name(), &texts, &mut wrong)?;
         let column = self.column;
-        self.misfits.extend(wrong.into_iter().map(|found| Misfit { row: found.row, column, within: found.path }));
+        self.misfits.extend(wrong.into_iter().map(|found| Misfit {
+            row: found.row,
+            column,
+            within: found.path,
+        }));
         Ok(array)
     }
 }

@@ -25,28 +25,47 @@ impl Header {
     ///
     /// # Errors
     /// `config` where a name stands twice, or where the file is not UTF-8.
-    pub(crate) fn read(bytes: &[u8], last: bool, csv: &Csv, declared: Option<&[String]>) -> Result<Option<Self>> {
+    pub(crate) fn read(
+        bytes: &[u8],
+        last: bool,
+        csv: &Csv,
+        declared: Option<&[String]>,
+    ) -> Result<Option<Self>> {
         if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
-            return Err(Error::config("the file is UTF-16").advice("convert it to UTF-8, for example with `iconv`"));
+            return Err(
+                Error::config("the file is UTF-16").advice("convert it to UTF-8, for example with `iconv`")
+            );
         }
         let mark = usize::from(bytes.starts_with(b"\xef\xbb\xbf")) * 3;
         let body = &bytes[mark..];
         let mut tokens = Tokens::new(0);
         tokens.scan(&csv.dialect, body, last, usize::MAX);
-        let Some(first) = tokens.odd().first().cloned() else { return Ok(None) };
+        let Some(first) = tokens.odd().first().cloned() else {
+            return Ok(None);
+        };
         let fields = fields_of(&body[first.clone()], &csv.dialect);
         if !csv.header {
             let names = match declared {
                 Some(declared) => declared.to_vec(),
-                None => (1..=fields.len()).map(|number| format!("column_{number}")).collect(),
+                None => (1..=fields.len())
+                    .map(|number| format!("column_{number}"))
+                    .collect(),
             };
-            return Ok(Some(Self { names: names.into(), data: mark as u64, lines: 0 }));
+            return Ok(Some(Self {
+                names: names.into(),
+                data: mark as u64,
+                lines: 0,
+            }));
         }
         let names = names(&fields, csv)?;
         // The line end may be two characters; an empty line is no record, so one too few does no harm.
         let data = (first.end + 1).min(body.len());
         let lines = memchr::memchr_iter(b'\n', &body[..data]).count() as u64;
-        Ok(Some(Self { names: names.into(), data: (mark + data) as u64, lines }))
+        Ok(Some(Self {
+            names: names.into(),
+            data: (mark + data) as u64,
+            lines,
+        }))
     }
 }
 
@@ -58,14 +77,26 @@ fn names(fields: &[&[u8]], csv: &Csv) -> Result<Vec<String>> {
                 .advice("convert the file to UTF-8, for example with `iconv`")
         })?;
         let name = super::columns::plain(text, &csv.dialect).into_owned();
-        names.push(if name.is_empty() { format!("column_{}", number + 1) } else { name });
+        names.push(if name.is_empty() {
+            format!("column_{}", number + 1)
+        } else {
+            name
+        });
     }
     let mut seen = BTreeSet::new();
-    let twice: BTreeSet<&str> = names.iter().filter(|name| !seen.insert(*name)).map(String::as_str).collect();
+    let twice: BTreeSet<&str> = names
+        .iter()
+        .filter(|name| !seen.insert(*name))
+        .map(String::as_str)
+        .collect();
     if twice.is_empty() {
         return Ok(names);
     }
-    let twice = twice.into_iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    let twice = twice
+        .into_iter()
+        .map(|name| format!("`{name}`"))
+        .collect::<Vec<_>>()
+        .join(", ");
     Err(Error::config(format!("the header names {twice} more than once"))
         .reason("DuplicateColumn")
         .advice("give each column a name of its own, or set `csv.header: false` and declare the schema"))
@@ -83,5 +114,7 @@ pub(crate) fn sample(bytes: &[u8], columns: usize, csv: &Csv) -> Vec<Vec<Option<
         let null = !quoted && csv.nulls.has(&text) || quoted && text.is_empty();
         (!null).then(|| text.into_owned())
     };
-    (0..tokens.rows()).map(|row| (0..columns).map(|column| text(row, column)).collect()).collect()
+    (0..tokens.rows())
+        .map(|row| (0..columns).map(|column| text(row, column)).collect())
+        .collect()
 }

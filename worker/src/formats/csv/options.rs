@@ -52,7 +52,8 @@ impl CsvOptions {
     /// # Errors
     /// `config` for a character that is not a single ASCII one, or that has two meanings.
     pub(crate) fn understand(&self, delimiter: u8) -> Result<Csv> {
-        let character = |name: &str, text: &Option<String>| text.as_deref().map(|text| one(name, text)).transpose();
+        let character =
+            |name: &str, text: &Option<String>| text.as_deref().map(|text| one(name, text)).transpose();
         let quote = match self.quote.as_deref() {
             Some("") => None,
             _ => Some(character("quote", &self.quote)?.unwrap_or(b'"')),
@@ -63,13 +64,20 @@ impl CsvOptions {
             escape: character("escape", &self.escape)?.filter(|escape| Some(*escape) != quote),
             comment: character("comment", &self.comment)?,
         };
-        let given = [Some(dialect.delimiter), dialect.quote, dialect.escape, dialect.comment];
+        let given = [
+            Some(dialect.delimiter),
+            dialect.quote,
+            dialect.escape,
+            dialect.comment,
+        ];
         let mut given: Vec<u8> = given.into_iter().flatten().collect();
         given.sort_unstable();
         if let Some(twice) = given.windows(2).find(|pair| pair[0] == pair[1]) {
             let twice = char::from(twice[0]).escape_default();
-            return Err(Error::config(format!("`csv`: the character `{twice}` has two meanings"))
-                .advice("give delimiter, quote, escape and comment characters of their own"));
+            return Err(
+                Error::config(format!("`csv`: the character `{twice}` has two meanings"))
+                    .advice("give delimiter, quote, escape and comment characters of their own"),
+            );
         }
         Ok(Csv {
             dialect,
@@ -84,7 +92,9 @@ fn one(name: &str, text: &str) -> Result<u8> {
     let text = if text == "\\t" { "\t" } else { text };
     match text.as_bytes() {
         [byte] if byte.is_ascii() && !matches!(byte, b'\n' | b'\r' | 0) => Ok(*byte),
-        _ => Err(Error::config(format!("`csv.{name}` is `{}`", text.escape_debug()))
-            .advice("write one ASCII character, for example `;`, or `\\t` for a tab")),
+        _ => Err(
+            Error::config(format!("`csv.{name}` is `{}`", text.escape_debug()))
+                .advice("write one ASCII character, for example `;`, or `\\t` for a tab"),
+        ),
     }
 }

@@ -28,13 +28,19 @@ pub(super) struct Refusals<'a> {
 impl Refusals<'_> {
     /// Records with another number of fields than the header.
     pub(super) fn odd(&self, records: &[Range<usize>]) -> Vec<Refused> {
-        records.iter().map(|record| self.one_odd(record.clone())).collect()
+        records
+            .iter()
+            .map(|record| self.one_odd(record.clone()))
+            .collect()
     }
 
     fn one_odd(&self, record: Range<usize>) -> Refused {
         let fields = fields_of(&self.bytes[record.clone()], self.fields.dialect);
         let (found, expected) = (fields.len(), self.names.len());
-        let reason = format!("{found} field{} where the header has {expected}", if found == 1 { "" } else { "s" });
+        let reason = format!(
+            "{found} field{} where the header has {expected}",
+            if found == 1 { "" } else { "s" }
+        );
         self.refuse(reason, "parse", record.start, self.texts(&fields))
     }
 
@@ -42,7 +48,10 @@ impl Refusals<'_> {
     pub(super) fn broken(&self, row: usize) -> Refused {
         let record = self.fields.tokens.record(row);
         let fields = fields_of(&self.bytes[record.clone()], self.fields.dialect);
-        let wrong = fields.iter().position(|field| std::str::from_utf8(field).is_err()).unwrap_or_default();
+        let wrong = fields
+            .iter()
+            .position(|field| std::str::from_utf8(field).is_err())
+            .unwrap_or_default();
         let name = self.names.get(wrong).map_or("", String::as_str);
         let reason = format!("`{name}`: not UTF-8");
         let mut refused = self.refuse(reason, "parse", record.start, self.texts(&fields));
@@ -63,22 +72,40 @@ impl Refusals<'_> {
         for misfit in misfits {
             let (text, _) = self.fields.get(row, misfit.column);
             let name = &self.names[misfit.column];
-            let column = sources.iter().position(|source| *source == Some(misfit.column)).unwrap_or_default();
+            let column = sources
+                .iter()
+                .position(|source| *source == Some(misfit.column))
+                .unwrap_or_default();
             let type_ = type_name(batch.schema().field(column).data_type());
-            let path = if misfit.within.is_empty() { name } else { &misfit.within };
+            let path = if misfit.within.is_empty() {
+                name
+            } else {
+                &misfit.within
+            };
             reasons.push(format!("`{path}`: `{}` is not {type_}", shortened(&text)));
             read.insert(name.clone(), text.into_owned().into());
         }
-        let mut refused =
-            self.refuse(reasons.join("; "), "type", self.fields.tokens.start(row), Value::Object(read));
+        let mut refused = self.refuse(
+            reasons.join("; "),
+            "type",
+            self.fields.tokens.start(row),
+            Value::Object(read),
+        );
         if let Some(misfit) = misfits.first() {
-            refused.place.insert("column".into(), self.names[misfit.column].clone().into());
+            refused
+                .place
+                .insert("column".into(), self.names[misfit.column].clone().into());
         }
         Ok(refused)
     }
 
     fn refuse(&self, reason: String, kind: &str, at: usize, row: Value) -> Refused {
-        Refused { reason, kind: kind.to_owned(), place: self.place.at(&self.bytes[..at]), row }
+        Refused {
+            reason,
+            kind: kind.to_owned(),
+            place: self.place.at(&self.bytes[..at]),
+            row,
+        }
     }
 
     /// The fields under their names, and those beyond the header as a list.
@@ -87,7 +114,11 @@ impl Refusals<'_> {
             let raw = String::from_utf8_lossy(field).into_owned();
             Value::from(super::columns::plain(&raw, self.fields.dialect).into_owned())
         };
-        let named = self.names.iter().zip(fields).map(|(name, field)| (name.clone(), text(field)));
+        let named = self
+            .names
+            .iter()
+            .zip(fields)
+            .map(|(name, field)| (name.clone(), text(field)));
         let mut row: Map<String, Value> = named.collect();
         if let Some(rest) = fields.get(self.names.len()..).filter(|rest| !rest.is_empty()) {
             row.insert("_rest".into(), rest.iter().map(|field| text(field)).collect());

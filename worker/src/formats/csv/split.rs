@@ -45,7 +45,9 @@ pub(crate) async fn ranges(
     for target in targets {
         let from = if lines_are_records(csv) { target } else { at };
         // A cut may lie behind the next target, where one record is that long.
-        let Some(cut) = next_cut(storage, object, from..whole.end, target, &mut scan).await? else { break };
+        let Some(cut) = next_cut(storage, object, from..whole.end, target, &mut scan).await? else {
+            break;
+        };
         if cuts.last().is_some_and(|last| cut > *last) && cut < whole.end {
             cuts.push(cut);
         }
@@ -77,7 +79,9 @@ async fn next_cut(
             return Ok(None);
         }
         let bytes = &buffer[..count];
-        let pass = usize::try_from(target.saturating_sub(position)).unwrap_or(usize::MAX).min(count);
+        let pass = usize::try_from(target.saturating_sub(position))
+            .unwrap_or(usize::MAX)
+            .min(count);
         scan.pass(&bytes[..pass]);
         if let Some(end) = scan.record_end(&bytes[pass..]) {
             scan.at_boundary = true;
@@ -132,7 +136,9 @@ impl QuoteScan {
                 self.close(bytes[at], quote, &mut at);
                 continue;
             }
-            let Some(found) = memchr::memchr(quote, &bytes[at..]).map(|found| found + at) else { break };
+            let Some(found) = memchr::memchr(quote, &bytes[at..]).map(|found| found + at) else {
+                break;
+            };
             self.meet(if found == 0 { self.before } else { bytes[found - 1] });
             at = found + 1;
         }

@@ -30,12 +30,19 @@ fn csv(options: serde_json::Value) -> Arc<Csv> {
 
 fn schema(columns: &[(&str, DataType)]) -> SchemaRef {
     Arc::new(Schema::new(
-        columns.iter().map(|(name, type_)| Field::new(*name, type_.clone(), true)).collect::<Vec<_>>(),
+        columns
+            .iter()
+            .map(|(name, type_)| Field::new(*name, type_.clone(), true))
+            .collect::<Vec<_>>(),
     ))
 }
 
 fn texts(header: &Header) -> SchemaRef {
-    let columns: Vec<_> = header.names.iter().map(|name| (name.as_str(), DataType::Utf8)).collect();
+    let columns: Vec<_> = header
+        .names
+        .iter()
+        .map(|name| (name.as_str(), DataType::Utf8))
+        .collect();
     schema(&columns)
 }
 
@@ -45,7 +52,9 @@ async fn read_parts(bytes: &[u8], csv: &Arc<Csv>, schema: Option<SchemaRef>, par
     std::fs::write(directory.path().join("f.csv"), bytes).unwrap();
     let storage = Storage::directory(directory.path());
     let object = storage.head("f.csv").await?.unwrap();
-    let Some(header) = Header::read(bytes, true, csv, None)? else { return Ok(Read::default()) };
+    let Some(header) = Header::read(bytes, true, csv, None)? else {
+        return Ok(Read::default());
+    };
     let schema = schema.unwrap_or_else(|| texts(&header));
     let mut all = Read::default();
     for range in split::ranges(&storage, &object, header.data..object.size, parts, csv).await? {
@@ -58,7 +67,9 @@ async fn read_parts(bytes: &[u8], csv: &Arc<Csv>, schema: Option<SchemaRef>, par
             all.refused.extend(payload.refused);
             for row in 0..payload.batch.num_rows() {
                 let value = |column: &ArrayRef| {
-                    column.is_valid(row).then(|| arrow::util::display::array_value_to_string(column, row).unwrap())
+                    column
+                        .is_valid(row)
+                        .then(|| arrow::util::display::array_value_to_string(column, row).unwrap())
                 };
                 all.rows.push(payload.batch.columns().iter().map(value).collect());
             }
@@ -72,7 +83,9 @@ async fn read(bytes: &[u8], options: serde_json::Value) -> Read {
 }
 
 async fn read_as(bytes: &[u8], columns: &[(&str, DataType)]) -> Read {
-    read_parts(bytes, &csv(json!({})), Some(schema(columns)), 1).await.unwrap()
+    read_parts(bytes, &csv(json!({})), Some(schema(columns)), 1)
+        .await
+        .unwrap()
 }
 
 fn row(fields: &[&str]) -> Vec<Option<String>> {
@@ -84,7 +97,10 @@ struct Random(u64);
 
 impl Random {
     fn below(&mut self, limit: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         usize::try_from(self.0 >> 33).unwrap() % limit
     }
     fn pick<'a>(&mut self, from: &[&'a str]) -> &'a str {
@@ -94,11 +110,19 @@ impl Random {
 
 #[tokio::test]
 async fn quotes_hold_delimiters_line_ends_and_doubled_quotes() {
-    let all = read(b"a,b\n\"x,y\",\"1\n2\"\n\"say \"\"hi\"\"\",5\" pipe\n\"ab\"c,\n", json!({})).await;
+    let all = read(
+        b"a,b\n\"x,y\",\"1\n2\"\n\"say \"\"hi\"\"\",5\" pipe\n\"ab\"c,\n",
+        json!({}),
+    )
+    .await;
     assert_eq!(all.refused, []);
     assert_eq!(
         all.rows,
-        [row(&["x,y", "1\n2"]), row(&["say \"hi\"", "5\" pipe"]), vec![Some("abc".to_owned()), None]]
+        [
+            row(&["x,y", "1\n2"]),
+            row(&["say \"hi\"", "5\" pipe"]),
+            vec![Some("abc".to_owned()), None]
+        ]
     );
 }
 
@@ -124,9 +148,17 @@ async fn marks_line_ends_comments_escapes_and_delimiters_of_all_kinds() {
     ] {
         assert_eq!(read(text.as_bytes(), json!({})).await.rows, expected, "{text:?}");
     }
-    let all = read(b"# it's \"here\na;b\n1;x\n#2;\"z\n2;y\n", json!({ "delimiter": ";", "comment": "#" })).await;
+    let all = read(
+        b"# it's \"here\na;b\n1;x\n#2;\"z\n2;y\n",
+        json!({ "delimiter": ";", "comment": "#" }),
+    )
+    .await;
     assert_eq!(all.rows, expected);
-    let all = read(b"a\tb\n'1\\'2'\t'\\\\'\n", json!({ "delimiter": "\\t", "quote": "'", "escape": "\\" })).await;
+    let all = read(
+        b"a\tb\n'1\\'2'\t'\\\\'\n",
+        json!({ "delimiter": "\\t", "quote": "'", "escape": "\\" }),
+    )
+    .await;
     assert_eq!(all.rows, [row(&["1'2", "\\"])]);
     let all = read(b"a,b\n\"1,2\"\n", json!({ "quote": "" })).await;
     assert_eq!(all.rows, [row(&["\"1", "2\""])]);
@@ -137,19 +169,38 @@ async fn marks_line_ends_comments_escapes_and_delimiters_of_all_kinds() {
 #[tokio::test]
 async fn only_the_bad_row_is_refused_and_its_place_is_told() {
     let text = b"id,day,note\n1,2026-01-31,a\n35.2,2026-02-30,b\n3,2026-03-01\n4,2026-04-01,d,e\n5,2026-05-01,\xff\xfe\n6,2026-06-01,\"f\ng\"\n";
-    let all =
-        read_as(text, &[("id", DataType::Int64), ("day", DataType::Date32), ("note", DataType::Utf8)]).await;
-    assert_eq!(all.rows, [row(&["1", "2026-01-31", "a"]), row(&["6", "2026-06-01", "f\ng"])]);
-    let told: Vec<_> =
-        all.refused.iter().map(|refused| (refused.place["line"].as_u64().unwrap(), refused.kind.as_str())).collect();
+    let all = read_as(
+        text,
+        &[
+            ("id", DataType::Int64),
+            ("day", DataType::Date32),
+            ("note", DataType::Utf8),
+        ],
+    )
+    .await;
+    assert_eq!(
+        all.rows,
+        [row(&["1", "2026-01-31", "a"]), row(&["6", "2026-06-01", "f\ng"])]
+    );
+    let told: Vec<_> = all
+        .refused
+        .iter()
+        .map(|refused| (refused.place["line"].as_u64().unwrap(), refused.kind.as_str()))
+        .collect();
     assert_eq!(told, [(4, "parse"), (5, "parse"), (6, "parse"), (3, "type")]);
     assert_eq!(all.refused[0].reason, "2 fields where the header has 3");
     assert_eq!(all.refused[0].row, json!({ "id": "3", "day": "2026-03-01" }));
     assert_eq!(all.refused[1].row["_rest"], json!(["e"]));
     assert_eq!(all.refused[2].place["column"], "note");
     let misfit = &all.refused[3];
-    assert_eq!(misfit.reason, "`id`: `35.2` is not int64; `day`: `2026-02-30` is not date");
-    assert_eq!(misfit.row, json!({ "id": "35.2", "day": "2026-02-30", "note": "b" }));
+    assert_eq!(
+        misfit.reason,
+        "`id`: `35.2` is not int64; `day`: `2026-02-30` is not date"
+    );
+    assert_eq!(
+        misfit.row,
+        json!({ "id": "35.2", "day": "2026-02-30", "note": "b" })
+    );
     assert_eq!(misfit.place["offset"], 27);
     assert_eq!(misfit.place["file"], "f.csv");
 }
@@ -163,33 +214,79 @@ async fn no_value_changes_its_meaning() {
         }
     };
     let time = arrow::datatypes::TimeUnit::Microsecond;
-    refuses(DataType::Int64, &["35.2", "1e3", " 1", "9223372036854775808", "0x10", "-", "true"]).await;
+    refuses(
+        DataType::Int64,
+        &["35.2", "1e3", " 1", "9223372036854775808", "0x10", "-", "true"],
+    )
+    .await;
     refuses(DataType::Int8, &["128", "-129"]).await;
     refuses(DataType::UInt8, &["-1", "256"]).await;
     refuses(DataType::Boolean, &["yes", "1", "t", "on"]).await;
     refuses(DataType::Float64, &["1,5", "abc", "1e999", "--1"]).await;
     refuses(DataType::Decimal128(5, 2), &["1.234", "1000", "1e9", "abc", "."]).await;
-    refuses(DataType::Date32, &["2026-02-29", "2026-1-1", "2026-01-01T10:00", "01/02/2026", "20260101"]).await;
-    refuses(DataType::Timestamp(time, None), &["2026-01-01T10:00:00+02:00", "2026-01-01T10:00:00.1234567", "10:00"])
-        .await;
+    refuses(
+        DataType::Date32,
+        &[
+            "2026-02-29",
+            "2026-1-1",
+            "2026-01-01T10:00",
+            "01/02/2026",
+            "20260101",
+        ],
+    )
+    .await;
+    refuses(
+        DataType::Timestamp(time, None),
+        &[
+            "2026-01-01T10:00:00+02:00",
+            "2026-01-01T10:00:00.1234567",
+            "10:00",
+        ],
+    )
+    .await;
     refuses(DataType::Time64(time), &["24:00:00", "10:61", "noon"]).await;
     refuses(DataType::Binary, &["abc", "xy"]).await;
 
     let reads = async |type_: DataType, text: &str, expected: &str| {
         let all = read_as(format!("a\n{text}\n").as_bytes(), &[("a", type_.clone())]).await;
-        assert_eq!(all.rows, [row(&[expected])], "{text} as {type_}: {:?}", all.refused);
+        assert_eq!(
+            all.rows,
+            [row(&[expected])],
+            "{text} as {type_}: {:?}",
+            all.refused
+        );
     };
     reads(DataType::Int64, "-9223372036854775808", "-9223372036854775808").await;
     reads(DataType::UInt64, "18446744073709551615", "18446744073709551615").await;
     reads(DataType::Boolean, "TRUE", "true").await;
     reads(DataType::Decimal128(5, 2), "-1.20000", "-1.20").await;
-    reads(DataType::Decimal128(38, 10), "1234567890123456789012345678.0123456789", "1234567890123456789012345678.0123456789").await;
+    reads(
+        DataType::Decimal128(38, 10),
+        "1234567890123456789012345678.0123456789",
+        "1234567890123456789012345678.0123456789",
+    )
+    .await;
     reads(DataType::Decimal128(15, 2), "1.5e3", "1500.00").await;
-    reads(DataType::Decimal256(50, 0), "12345678901234567890123456789012345678901234567890", "12345678901234567890123456789012345678901234567890").await;
+    reads(
+        DataType::Decimal256(50, 0),
+        "12345678901234567890123456789012345678901234567890",
+        "12345678901234567890123456789012345678901234567890",
+    )
+    .await;
     reads(DataType::Date32, "0001-01-01", "0001-01-01").await;
     reads(DataType::Date32, "9999-12-31", "9999-12-31").await;
-    reads(DataType::Timestamp(time, None), "2024-02-29 10:00:00.123456", "2024-02-29T10:00:00.123456").await;
-    reads(DataType::Timestamp(time, Some("UTC".into())), "2024-02-29T10:00:00+02:30", "2024-02-29T07:30:00Z").await;
+    reads(
+        DataType::Timestamp(time, None),
+        "2024-02-29 10:00:00.123456",
+        "2024-02-29T10:00:00.123456",
+    )
+    .await;
+    reads(
+        DataType::Timestamp(time, Some("UTC".into())),
+        "2024-02-29T10:00:00+02:30",
+        "2024-02-29T07:30:00Z",
+    )
+    .await;
     reads(DataType::Time64(time), "23:59:59.5", "23:59:59.500").await;
     reads(DataType::Binary, "\\x6869", "6869").await;
 }
@@ -197,23 +294,35 @@ async fn no_value_changes_its_meaning() {
 #[tokio::test]
 async fn nested_columns_stand_as_json() {
     let address = DataType::Struct(
-        vec![Field::new("street", DataType::Utf8, true), Field::new("number", DataType::Int64, true)].into(),
+        vec![
+            Field::new("street", DataType::Utf8, true),
+            Field::new("number", DataType::Int64, true),
+        ]
+        .into(),
     );
     let tags = DataType::List(Arc::new(Field::new("item", DataType::Utf8, true)));
     let text = "address;tags\n{\"street\":\"A\",\"number\":5};[\"x\",null]\n{\"street\":\"B\",\"number\":35.2};[]\n;\n";
     let options = csv(json!({ "delimiter": ";", "quote": "'" }));
     let schema = schema(&[("address", address), ("tags", tags)]);
-    let all = read_parts(text.as_bytes(), &options, Some(schema), 1).await.unwrap();
+    let all = read_parts(text.as_bytes(), &options, Some(schema), 1)
+        .await
+        .unwrap();
     assert_eq!(all.rows.len(), 2);
     assert_eq!(all.rows[0][1].as_deref(), Some("[x, ]"));
     assert_eq!(all.rows[1], [None, None]);
     assert_eq!(all.refused.len(), 1);
-    assert!(all.refused[0].reason.starts_with("`address.number`"), "{}", all.refused[0].reason);
+    assert!(
+        all.refused[0].reason.starts_with("`address.number`"),
+        "{}",
+        all.refused[0].reason
+    );
 }
 
 #[tokio::test]
 async fn a_quote_that_is_never_closed_stops_the_load() {
-    let error = read_parts(b"a,b\n1,2\n3,\"4\n5,6\n", &csv(json!({})), None, 1).await.unwrap_err();
+    let error = read_parts(b"a,b\n1,2\n3,\"4\n5,6\n", &csv(json!({})), None, 1)
+        .await
+        .unwrap_err();
     assert_eq!((error.kind, error.reason), (ErrorKind::Data, "UnclosedQuote"));
     assert!(error.message.contains("line 3, byte 10"), "{error}");
 }
@@ -228,9 +337,18 @@ async fn a_record_beyond_the_limit_stops_the_load_and_a_long_one_below_it_is_rea
         let object = storage.head("f.csv").await?.unwrap();
         let csv = csv(json!({}));
         let header = Header::read(long.as_bytes(), true, &csv, None)?.unwrap();
-        let decoded = Decoded::new(storage.read(&object, header.data..object.size)?, Compression::None)?;
+        let decoded = Decoded::new(
+            storage.read(&object, header.data..object.size)?,
+            Compression::None,
+        )?;
         let window = Window::new(decoded, header.data, limit, "f.csv");
-        let mut reader = CsvReader::new(window, csv, texts(&header), &header, Place::new("f.csv", 4, Some(2)));
+        let mut reader = CsvReader::new(
+            window,
+            csv,
+            texts(&header),
+            &header,
+            Place::new("f.csv", 4, Some(2)),
+        );
         let mut rows = 0;
         while let Some(payload) = reader.next().await? {
             rows += payload.batch.num_rows();
@@ -253,13 +371,24 @@ fn duplicate_and_unreadable_headers_are_named() {
     assert!(error.message.contains("UTF-16"), "{error}");
     let header = Header::read(b"a,,c\n1,2,3\n", true, &csv, None).unwrap().unwrap();
     assert_eq!(*header.names, ["a", "column_2", "c"]);
-    assert_eq!(Header::read(b"a,b", false, &csv, None).unwrap(), None, "half a header is no header");
-    assert_eq!(*Header::read(b"a,b", true, &csv, None).unwrap().unwrap().names, ["a", "b"]);
+    assert_eq!(
+        Header::read(b"a,b", false, &csv, None).unwrap(),
+        None,
+        "half a header is no header"
+    );
+    assert_eq!(
+        *Header::read(b"a,b", true, &csv, None).unwrap().unwrap().names,
+        ["a", "b"]
+    );
 }
 
 #[test]
 fn characters_with_two_meanings_are_refused() {
-    for options in [json!({ "delimiter": "\"" }), json!({ "delimiter": "ab" }), json!({ "quote": "é" })] {
+    for options in [
+        json!({ "delimiter": "\"" }),
+        json!({ "delimiter": "ab" }),
+        json!({ "quote": "é" }),
+    ] {
         let options: CsvOptions = serde_json::from_value(options).unwrap();
         assert_eq!(options.understand(b',').unwrap_err().kind, ErrorKind::Config);
     }
@@ -289,14 +418,25 @@ fn hard_file(random: &mut Random) -> String {
             text.push_str(end);
         }
     }
-    if random.below(2) == 0 { text.trim_end_matches(['\r', '\n']).to_owned() } else { text }
+    if random.below(2) == 0 {
+        text.trim_end_matches(['\r', '\n']).to_owned()
+    } else {
+        text
+    }
 }
 
 /// The same file by the `csv` crate's own rules, which `arrow` follows.
 fn by_arrow(text: &str) -> Vec<Vec<Option<String>>> {
-    let schema = schema(&[("id", DataType::Utf8), ("name", DataType::Utf8), ("note", DataType::Utf8)]);
+    let schema = schema(&[
+        ("id", DataType::Utf8),
+        ("name", DataType::Utf8),
+        ("note", DataType::Utf8),
+    ]);
     let text = text.trim_start_matches('\u{feff}').lines_with("too,few");
-    let reader = arrow::csv::ReaderBuilder::new(schema).with_header(true).build(std::io::Cursor::new(text)).unwrap();
+    let reader = arrow::csv::ReaderBuilder::new(schema)
+        .with_header(true)
+        .build(std::io::Cursor::new(text))
+        .unwrap();
     let mut rows = Vec::new();
     for batch in reader {
         let batch = batch.unwrap();
@@ -318,7 +458,9 @@ trait Without {
 impl Without for str {
     /// The text without the lines that are `bad`.
     fn lines_with(&self, bad: &str) -> String {
-        self.split_inclusive('\n').filter(|line| line.trim_end() != bad).collect()
+        self.split_inclusive('\n')
+            .filter(|line| line.trim_end() != bad)
+            .collect()
     }
 }
 
@@ -329,7 +471,9 @@ async fn splitting_anywhere_gives_the_same_rows_as_one_range_and_as_the_stock_pa
         let text = hard_file(&mut Random(seed));
         let whole = read_parts(text.as_bytes(), &options, None, 1).await.unwrap();
         let nothing_quoted = |row: &Vec<Option<String>>| -> Vec<String> {
-            row.iter().map(|field| field.clone().unwrap_or_default()).collect()
+            row.iter()
+                .map(|field| field.clone().unwrap_or_default())
+                .collect()
         };
         let ours: Vec<_> = whole.rows.iter().map(nothing_quoted).collect();
         let theirs: Vec<_> = by_arrow(&text).iter().map(nothing_quoted).collect();
@@ -351,11 +495,19 @@ async fn every_single_cut_of_a_file_falls_on_a_record() {
     let object = storage.head("f.csv").await.unwrap().unwrap();
     let starts = [4, 12, 22, 27, 33];
     for parts in 1..=text.len() as u64 {
-        let ranges = split::ranges(&storage, &object, 4..object.size, parts, &csv(json!({}))).await.unwrap();
+        let ranges = split::ranges(&storage, &object, 4..object.size, parts, &csv(json!({})))
+            .await
+            .unwrap();
         assert_eq!(ranges.first().unwrap().start, 4);
         assert_eq!(ranges.last().unwrap().end, object.size);
-        assert!(ranges.windows(2).all(|pair| pair[0].end == pair[1].start), "{ranges:?}");
-        assert!(ranges.iter().all(|range| starts.contains(&range.start)), "{ranges:?} in {parts}");
+        assert!(
+            ranges.windows(2).all(|pair| pair[0].end == pair[1].start),
+            "{ranges:?}"
+        );
+        assert!(
+            ranges.iter().all(|range| starts.contains(&range.start)),
+            "{ranges:?} in {parts}"
+        );
     }
 }
 
@@ -363,18 +515,33 @@ async fn every_single_cut_of_a_file_falls_on_a_record() {
 async fn a_file_larger_than_the_view_keeps_its_lines_and_offsets() {
     let mut text = String::from("id,pad\n");
     for id in 0..200_000 {
-        writeln!(text, "{id},{}", if id == 150_000 { "\"two\nlines\"" } else { "x" }).unwrap();
+        writeln!(
+            text,
+            "{id},{}",
+            if id == 150_000 { "\"two\nlines\"" } else { "x" }
+        )
+        .unwrap();
     }
     let bad = text.len();
     text.push_str("oops,y\n");
     for parts in [1, 4] {
         let types = schema(&[("id", DataType::Int64), ("pad", DataType::Utf8)]);
-        let all = read_parts(text.as_bytes(), &csv(json!({})), Some(types), parts).await.unwrap();
+        let all = read_parts(text.as_bytes(), &csv(json!({})), Some(types), parts)
+            .await
+            .unwrap();
         assert_eq!(all.rows.len(), 200_000);
-        assert!(all.rows.iter().enumerate().all(|(id, row)| row[0].as_deref() == Some(id.to_string().as_str())));
+        assert!(
+            all.rows
+                .iter()
+                .enumerate()
+                .all(|(id, row)| row[0].as_deref() == Some(id.to_string().as_str()))
+        );
         assert_eq!(all.refused.len(), 1);
         assert_eq!(all.refused[0].place["offset"], bad);
-        let line = all.refused[0].place.get("line").map(|line| line.as_u64().unwrap());
+        let line = all.refused[0]
+            .place
+            .get("line")
+            .map(|line| line.as_u64().unwrap());
         assert_eq!(line, (parts == 1).then_some(200_003));
     }
 }
@@ -382,9 +549,21 @@ async fn a_file_larger_than_the_view_keeps_its_lines_and_offsets() {
 #[test]
 fn short_and_long_texts_give_the_same_numbers() {
     use crate::formats::value::{decimal128, integer};
-    for text in ["0", "1", "-1", "+5", "00012", "123456789012345678", "-999999999999999999", "1234567890123456789"] {
+    for text in [
+        "0",
+        "1",
+        "-1",
+        "+5",
+        "00012",
+        "123456789012345678",
+        "-999999999999999999",
+        "1234567890123456789",
+    ] {
         assert_eq!(integer(text), text.parse().ok(), "{text}");
-        assert_eq!(decimal128(text, 18, 0).map(i128::from), text.parse().ok().filter(|v: &i128| v.abs() < 10_i128.pow(18)));
+        assert_eq!(
+            decimal128(text, 18, 0).map(i128::from),
+            text.parse().ok().filter(|v: &i128| v.abs() < 10_i128.pow(18))
+        );
         assert_eq!(decimal128(text, 38, 0), text.parse().ok(), "{text}");
     }
     assert_eq!(decimal128("0.05", 15, 2), Some(5));

@@ -19,7 +19,12 @@ pub(crate) struct Dialect {
 
 impl Default for Dialect {
     fn default() -> Self {
-        Self { delimiter: b',', quote: Some(b'"'), escape: None, comment: None }
+        Self {
+            delimiter: b',',
+            quote: Some(b'"'),
+            escape: None,
+            comment: None,
+        }
     }
 }
 
@@ -45,7 +50,10 @@ pub(crate) struct Scanned {
 impl Tokens {
     /// Positions of records with this many fields; with 0, every record counts as odd.
     pub(crate) fn new(columns: usize) -> Self {
-        Self { columns, ..Self::default() }
+        Self {
+            columns,
+            ..Self::default()
+        }
     }
 
     /// Records with the right number of fields.
@@ -66,7 +74,11 @@ impl Tokens {
     /// The bytes of a field, its quotes included.
     pub(crate) fn field(&self, row: usize, column: usize) -> Range<usize> {
         let at = row * self.columns + column;
-        let start = if column == 0 { self.starts[row] } else { self.ends[at - 1] + 1 };
+        let start = if column == 0 {
+            self.starts[row]
+        } else {
+            self.ends[at - 1] + 1
+        };
         start as usize..self.ends[at] as usize
     }
 
@@ -77,7 +89,11 @@ impl Tokens {
 
     /// The bytes of a record without its line end.
     pub(crate) fn record(&self, row: usize) -> Range<usize> {
-        let end = if self.columns == 0 { 0 } else { self.ends[(row + 1) * self.columns - 1] };
+        let end = if self.columns == 0 {
+            0
+        } else {
+            self.ends[(row + 1) * self.columns - 1]
+        };
         self.start(row)..end as usize
     }
 
@@ -87,9 +103,13 @@ impl Tokens {
         self.starts.clear();
         self.ends.clear();
         self.odd.clear();
-        let quote = dialect.quote.filter(|quote| memchr::memchr(*quote, bytes).is_some());
+        let quote = dialect
+            .quote
+            .filter(|quote| memchr::memchr(*quote, bytes).is_some());
         self.quotes = quote.is_some();
-        let comment = dialect.comment.filter(|comment| memchr::memchr(*comment, bytes).is_some());
+        let comment = dialect
+            .comment
+            .filter(|comment| memchr::memchr(*comment, bytes).is_some());
         let returns = memchr::memchr(b'\r', bytes).is_some();
         let mut walk = Walk {
             delimiter: dialect.delimiter,
@@ -160,7 +180,10 @@ impl Walk<'_> {
         }
         let base = bytes.len() - rest.len();
         for (index, byte) in rest.iter().enumerate() {
-            if needles.contains(byte) && base + index >= self.skip && self.visit(bytes, base + index).is_none() {
+            if needles.contains(byte)
+                && base + index >= self.skip
+                && self.visit(bytes, base + index).is_none()
+            {
                 return;
             }
         }
@@ -216,12 +239,22 @@ impl Walk<'_> {
 
     fn finish(mut self, bytes: &[u8], last: bool) -> Scanned {
         let full = self.tokens.starts.len() >= self.max_rows;
-        if last && !full && self.unclosed.is_none() && self.row < bytes.len() && self.end_record(bytes.len()).is_some() {
+        if last
+            && !full
+            && self.unclosed.is_none()
+            && self.row < bytes.len()
+            && self.end_record(bytes.len()).is_some()
+        {
             self.row = bytes.len();
         } else {
-            self.tokens.ends.truncate(self.tokens.starts.len() * self.tokens.columns);
+            self.tokens
+                .ends
+                .truncate(self.tokens.starts.len() * self.tokens.columns);
         }
-        Scanned { consumed: self.row.min(bytes.len()), unclosed: self.unclosed }
+        Scanned {
+            consumed: self.row.min(bytes.len()),
+            unclosed: self.unclosed,
+        }
     }
 }
 

@@ -56,7 +56,9 @@ struct Scan<'a> {
 impl<'a> Scan<'a> {
     fn peek(&mut self) -> Option<u8> {
         let rest = &self.text.as_bytes()[self.at..];
-        self.at += rest.iter().position(|byte| !matches!(byte, b' ' | b'\t' | b'\n' | b'\r'))?;
+        self.at += rest
+            .iter()
+            .position(|byte| !matches!(byte, b' ' | b'\t' | b'\n' | b'\r'))?;
         self.text.as_bytes().get(self.at).copied()
     }
 
@@ -122,7 +124,12 @@ impl<'a> Scan<'a> {
 
     fn literal(&mut self) {
         let rest = &self.text.as_bytes()[self.at..];
-        let ends = |byte: &u8| matches!(byte, b',' | b'}' | b']' | b':' | b'"' | b' ' | b'\t' | b'\n' | b'\r');
+        let ends = |byte: &u8| {
+            matches!(
+                byte,
+                b',' | b'}' | b']' | b':' | b'"' | b' ' | b'\t' | b'\n' | b'\r'
+            )
+        };
         self.at += rest.iter().position(ends).unwrap_or(rest.len());
     }
 }

@@ -90,7 +90,13 @@ impl Shape {
     /// `None`: the values have nothing in common.
     fn data_type(&self) -> Option<DataType> {
         let numeric = self.integer || self.number;
-        let kinds = [self.boolean, numeric, self.text, self.items.is_some(), self.members.is_some()];
+        let kinds = [
+            self.boolean,
+            numeric,
+            self.text,
+            self.items.is_some(),
+            self.members.is_some(),
+        ];
         match kinds.iter().filter(|kind| **kind).count() {
             0 => return Some(DataType::Utf8),
             1 => {}

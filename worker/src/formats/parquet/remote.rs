@@ -37,7 +37,11 @@ impl AsyncFileReader for Remote {
 
     fn get_byte_ranges(&mut self, ranges: Vec<Range<u64>>) -> BoxFuture<'_, Result<Vec<Bytes>>> {
         let this = &*self;
-        stream::iter(ranges).map(move |range| this.bytes(range)).buffered(AT_ONCE).try_collect().boxed()
+        stream::iter(ranges)
+            .map(move |range| this.bytes(range))
+            .buffered(AT_ONCE)
+            .try_collect()
+            .boxed()
     }
 
     fn get_metadata<'a>(
@@ -47,7 +51,9 @@ impl AsyncFileReader for Remote {
         let size = self.object.size;
         let options = options.map(|options| options.metadata_options().clone());
         async move {
-            let reader = ParquetMetaDataReader::new().with_metadata_options(options).with_prefetch_hint(Some(FOOTER));
+            let reader = ParquetMetaDataReader::new()
+                .with_metadata_options(options)
+                .with_prefetch_hint(Some(FOOTER));
             reader.load_and_finish(self, size).await.map(Arc::new)
         }
         .boxed()

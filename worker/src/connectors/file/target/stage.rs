@@ -98,6 +98,9 @@ impl Stage for FileStage {
     async fn write(&mut self, rows: Rows) -> Result<()> {
         failpoint::hit("stage.write")?;
         let rows = if self.upsert { without_deletes(rows)? } else { rows };
+        if rows.batch.num_rows() == 0 {
+            return Ok(());
+        }
         if self.place.config.partition_by.is_empty() {
             return self.write_to(String::new(), rows).await;
         }

@@ -1,0 +1,215 @@
+//! From paths on the command line to plans.
+//!
+//! In: files and directories. Out: [`Loaded`] resources and their resolution; every problem is told with file and line,
+//! and none of the commands goes on past an error.
+
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+
+use clap::Args;
+use millrace_crds::{
+    Plan, Problem, Resolution, Resolver, Resources, Setting, builtin,
+    plan::{FlowRef, SourcePlan},
+    resources::namespace_of,
+};
+use secrecy::SecretString;
+
+use super::out;
+use crate::{
+    connector::{Source, System},
+    connectors,
+    engine::flow::Flow,
+    error::{Context, Error, Result},
+    secrets::LocalSecrets,
+};
+
+/// The manifests to read.
+#[derive(Args, Clone, Debug)]
+pub(super) struct Manifests {
+    /// Manifests (YAML or JSON, several documents in one file too), or directories of them
+    #[arg(required = true, value_name = "FILE|DIR")]
+    pub(super) paths: Vec<PathBuf>,
+}
+
+/// What manifests hold.
+pub(super) struct Loaded {
+    pub(super) resources: Resources,
+    pub(super) resolution: Resolution,
+    setting: Setting,
+}
+
+/// Reads and resolves; problems are left to the caller.
+///
+/// # Errors
+/// The problems of the files, where they cannot be read as resources.
+pub(super) fn read(paths: &[PathBuf]) -> Result<Loaded, Vec<Problem>> {
+    let resources = millrace_crds::manifest::read(paths)?;
+    let environment = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let setting = Setting::Local {
+        environment: environment.collect(),
+    };
+    let resolution = millrace_crds::resolve(&resources, builtin(), &setting);
+    Ok(Loaded {
+        resources,
+        resolution,
+        setting,
+    })
+}
+
+/// Reads and resolves, and tells every problem.
+///
+/// # Errors
+/// `config` where there is an error among the problems.
+pub(super) fn load(paths: &[PathBuf]) -> Result<Loaded> {
+    let loaded = read(paths).map_err(|problems| refused(&problems))?;
+    if !loaded.resolution.is_sound() {
+        return Err(refused(&loaded.resolution.problems));
+    }
+    tell(&loaded.resolution.problems);
+    Ok(loaded)
+}
+
+/// Tells problems, one a line.
+pub(super) fn tell(problems: &[Problem]) {
+    for problem in problems {
+        if problem.is_error() {
+            out::error(problem)
+        } else {
+            out::warning(problem)
+        }
+    }
+}
+
+fn refused(problems: &[Problem]) -> Error {
+    tell(problems);
+    let errors = problems.iter().filter(|problem| problem.is_error()).count();
+    let things = if errors == 1 {
+        "1 error".to_owned()
+    } else {
+        format!("{errors} errors")
+    };
+    Error::config(format!("the manifests have {things}; nothing was read"))
+}
+
+impl Loaded {
+    /// The Flow of a name: `NAME`, or `NAMESPACE/NAME`.
+    ///
+    /// # Errors
+    /// `config` where there is none or more than one.
+    pub(super) fn flow(&self, name: &str) -> Result<&Plan> {
+        let mut found = self.resolution.plans.iter().filter(|plan| is_named(plan, name));
+        match (found.next(), found.next()) {
+            (Some(plan), None) => Ok(plan),
+            (Some(plan), Some(other)) => Err(Error::config(format!("there is more than one Flow {name}"))
+                .advice(format!("write {} or {}", full_name(plan), full_name(other)))),
+            _ => Err(self.no_flow(name)),
+        }
+    }
+
+    /// Why there is no Flow of a name.
+    pub(super) fn no_flow(&self, name: &str) -> Error {
+        let names: Vec<String> = self
+            .resolution
+            .plans
+            .iter()
+            .map(|plan| plan.flow.name.clone())
+            .collect();
+        let error = Error::config(format!("these manifests have no Flow {name}"));
+        if names.is_empty() {
+            error
+        } else {
+            error.advice(format!("they have {}", names.join(", ")))
+        }
+    }
+
+    /// The Secrets of one namespace.
+    pub(super) fn secrets(&self, namespace: &str) -> Arc<LocalSecrets> {
+        let mut values = LocalSecrets::new();
+        for secret in self
+            .resources
+            .secrets
+            .iter()
+            .filter(|secret| secret.namespace == namespace)
+        {
+            for key in secret.keys() {
+                let text = secret
+                    .get(key)
+                    .map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+                values.insert(
+                    (secret.name.clone(), key.to_owned()),
+                    SecretString::from(text.unwrap_or_default()),
+                );
+            }
+        }
+        Arc::new(values)
+    }
+
+    /// A Flow, opened.
+    ///
+    /// # Errors
+    /// `config`, naming the Flow.
+    pub(super) async fn open(&self, plan: &Plan) -> Result<Flow> {
+        let secrets = self.secrets(&plan.flow.namespace);
+        Flow::open(plan.clone(), &secrets).await.context(full_name(plan))
+    }
+
+    /// The Sources of a name, or all of them: each as it is read, and by what name.
+    ///
+    /// # Errors
+    /// `config` where there is none.
+    pub(super) fn sources(&self, name: Option<&str>) -> Result<Vec<(FlowRef, SourcePlan)>> {
+        let resolver = Resolver {
+            resources: &self.resources,
+            recipes: builtin(),
+            setting: &self.setting,
+        };
+        let named = |place: &FlowRef| {
+            name.is_none_or(|name| {
+                name == place.name || name == format!("{}/{}", place.namespace, place.name)
+            })
+        };
+        let plans = self.resources.sources.iter().filter_map(|source| {
+            let place = FlowRef {
+                namespace: namespace_of(&source.object).to_owned(),
+                name: source.object.metadata.name.clone().unwrap_or_default(),
+                uid: String::new(),
+                labels: BTreeMap::new(),
+            };
+            named(&place).then(|| Some((place, resolver.source(source).0?)))?
+        });
+        let found: Vec<(FlowRef, SourcePlan)> = plans.collect();
+        if !found.is_empty() {
+            return Ok(found);
+        }
+        let known: Vec<String> = self
+            .resources
+            .sources
+            .iter()
+            .filter_map(|source| source.object.metadata.name.clone())
+            .collect();
+        Err(match (name, known.is_empty()) {
+            (Some(name), false) => Error::config(format!("these manifests have no Source {name}"))
+                .advice(format!("they have {}", known.join(", "))),
+            _ => Error::config("these manifests have no Source"),
+        })
+    }
+
+    /// Opens a Source that no Flow stands before.
+    ///
+    /// # Errors
+    /// `config` where it cannot be made from its settings.
+    pub(super) fn open_source(&self, place: FlowRef, plan: &SourcePlan) -> Result<Arc<dyn Source>> {
+        let system = System::of_source(place.clone(), plan, &self.secrets(&place.namespace));
+        connectors::source(system).context(format!("Source {}", plan.name))
+    }
+}
+
+/// Whether a name on the command line means this Flow.
+pub(super) fn is_named(plan: &Plan, name: &str) -> bool {
+    plan.flow.name == name || full_name(plan) == name
+}
+
+/// `namespace/name`.
+pub(super) fn full_name(plan: &Plan) -> String {
+    format!("{}/{}", plan.flow.namespace, plan.flow.name)
+}

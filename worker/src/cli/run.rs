@@ -1,0 +1,320 @@
+//! `millrace run`: the Flows and Jobs of manifests, side by side.
+//!
+//! In: plans, and what was asked on the command line. Out: what became of each, in the order of the manifests. Whatever
+//! can be refused is refused before anything is read. Flows and Jobs over one state take turns: two owners of a stream
+//! would only fence each other.
+
+use std::num::NonZero;
+
+use clap::Args;
+use futures::{StreamExt, stream};
+use millrace_crds::{JobPlan, Plan, flow::Mode};
+
+use super::{
+    closing::{self, Ended, INTERRUPTED, Output},
+    display::Display,
+    exit::Exit,
+    manifests::{self, Loaded, Manifests, is_named},
+    out,
+    place::StateArgs,
+    signals, watch,
+};
+use crate::{
+    engine::{
+        drain::Drain,
+        flow::{Flow, Report, Request, Wanted},
+        job,
+    },
+    error::{Error, Result},
+};
+
+/// The options of `millrace run`.
+#[derive(Args, Clone, Debug)]
+pub(super) struct RunArgs {
+    #[command(flatten)]
+    pub(super) manifests: Manifests,
+    /// Load everything, and deliver the difference to what was delivered, deletes included
+    #[arg(long, conflicts_with = "delta")]
+    full: bool,
+    /// Load what came since the last load; everything, the first time
+    #[arg(long)]
+    delta: bool,
+    /// Load this stream only, by its exact name; may be given several times
+    #[arg(long = "stream", value_name = "NAME")]
+    streams: Vec<String>,
+    /// Run this Flow only: NAME or NAMESPACE/NAME
+    #[arg(long, value_name = "NAME")]
+    flow: Option<String>,
+    #[command(flatten)]
+    pub(super) state: StateArgs,
+    /// Count what would be inserted, updated and deleted, and write nothing
+    #[arg(long, conflicts_with = "watch")]
+    dry_run: bool,
+    /// Let full loads delete more than the Flow's maxDeleteFraction
+    #[arg(long)]
+    allow_deletes: bool,
+    /// Take over the state of the Flow with this UID
+    #[arg(long, value_name = "UID")]
+    adopt_state: Option<String>,
+    /// Go on: read the manifests again when they change, and run intervals, schedules and triggers
+    #[arg(long)]
+    watch: bool,
+    /// How the closing report is written to standard output
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub(super) output: Output,
+    /// Flows that run at once; without it, one for each core
+    #[arg(long, value_name = "N")]
+    parallel: Option<NonZero<usize>>,
+}
+
+/// A Flow or Job to run.
+struct Task {
+    flow: Flow,
+    job: Option<JobPlan>,
+    streams: Vec<String>,
+}
+
+/// Runs.
+///
+/// # Errors
+/// `config` for what is refused before anything is read.
+pub(super) async fn run(args: RunArgs) -> Result<Exit> {
+    let loaded = manifests::load(&args.manifests.paths)?;
+    let chosen = args.chosen(&loaded)?;
+    let drain = Drain::default();
+    if args.watch
+        || chosen
+            .iter()
+            .any(|(plan, _)| plan.run.mode == Mode::Continuous && !args.dry_run)
+    {
+        return watch::run(args, loaded, drain).await;
+    }
+    let to_stderr = chosen
+        .iter()
+        .any(|(plan, _)| plan.destination.system.type_ == "stdout");
+    let (suspended, active): (Vec<_>, Vec<_>) = chosen
+        .into_iter()
+        .enumerate()
+        .partition(|(_, (plan, _))| plan.run.suspend);
+    let tasks = open(&loaded, active).await?;
+    let tasks = narrow(tasks, &args.streams).await?;
+    tell_places(tasks.iter().map(|(_, task)| &task.flow));
+
+    let display = Display::new();
+    let request = args.request(&drain);
+    let work = all(tasks, &request, &display, args.parallel());
+    let mut ended = tokio::select! {
+        ended = work => ended,
+        signal = signals::listen(&drain) => return Ok(Exit::Aborted(signal?)),
+        never = display.draw() => match never {},
+    };
+    ended.extend(
+        suspended
+            .into_iter()
+            .map(|(place, (plan, job))| (place, skipped(&plan, job.as_ref(), "suspended"))),
+    );
+    ended.sort_by_key(|(place, _)| *place);
+    let ended: Vec<Ended> = ended.into_iter().map(|(_, ended)| ended).collect();
+    closing::close(&ended, args.output, args.dry_run, to_stderr)
+}
+
+impl RunArgs {
+    /// The Flows, then the Jobs.
+    fn chosen(&self, loaded: &Loaded) -> Result<Vec<(Plan, Option<JobPlan>)>> {
+        let wanted = |plan: &Plan| self.flow.as_ref().is_none_or(|name| is_named(plan, name));
+        let flows = loaded.resolution.plans.iter().map(|plan| (plan.clone(), None));
+        let jobs = loaded
+            .resolution
+            .jobs
+            .iter()
+            .map(|job| (job.plan.clone(), Some(job.clone())));
+        let mut chosen: Vec<_> = flows.chain(jobs).filter(|(plan, _)| wanted(plan)).collect();
+        chosen.iter_mut().for_each(|(plan, _)| self.state.apply(plan));
+        match (&self.flow, chosen.is_empty()) {
+            (Some(name), true) => Err(loaded.no_flow(name)),
+            (None, true) => Err(Error::config("there is no Flow and no Job in these manifests")
+                .advice("`millrace init` writes one to start from")),
+            _ => Ok(chosen),
+        }
+    }
+
+    /// Whether this Flow is to be run.
+    pub(super) fn wants(&self, plan: &Plan) -> bool {
+        self.flow.as_ref().is_none_or(|name| is_named(plan, name))
+    }
+
+    /// What the command line asks of each Flow.
+    pub(super) fn request(&self, drain: &Drain) -> Request {
+        Request {
+            load: match (self.full, self.delta) {
+                (true, _) => Some(Wanted::Full),
+                (_, true) => Some(Wanted::Delta),
+                _ => None,
+            },
+            streams: self.streams.clone(),
+            dry_run: self.dry_run,
+            allow_deletes: self.allow_deletes,
+            adopt: self.adopt_state.clone(),
+            run: String::new(),
+            drain: drain.clone(),
+        }
+    }
+
+    /// Flows at once.
+    pub(super) fn parallel(&self) -> usize {
+        let cores = || std::thread::available_parallelism().map_or(1, NonZero::get);
+        self.parallel.map_or_else(cores, NonZero::get)
+    }
+}
+
+/// Opens all of them, so that a wrong setting of the last keeps the first from starting.
+async fn open(loaded: &Loaded, chosen: Vec<(usize, (Plan, Option<JobPlan>))>) -> Result<Vec<(usize, Task)>> {
+    let (mut tasks, mut errors) = (Vec::new(), Vec::new());
+    for (place, (plan, job)) in chosen {
+        match loaded.open(&plan).await {
+            Ok(flow) => tasks.push((
+                place,
+                Task {
+                    flow,
+                    job,
+                    streams: Vec::new(),
+                },
+            )),
+            Err(error) => errors.push(error),
+        }
+    }
+    match errors.len() {
+        0 => Ok(tasks),
+        1 => Err(errors.remove(0)),
+        _ => {
+            errors.iter().for_each(out::error);
+            Err(Error::config("some Flows cannot be opened; nothing was read"))
+        }
+    }
+}
+
+/// With several Flows a stream that is asked for need not be in all of them, but in one at least.
+async fn narrow(mut tasks: Vec<(usize, Task)>, wanted: &[String]) -> Result<Vec<(usize, Task)>> {
+    if tasks.len() < 2 || wanted.is_empty() {
+        tasks
+            .iter_mut()
+            .for_each(|(_, task)| task.streams = wanted.to_vec());
+        return Ok(tasks);
+    }
+    for (_, task) in &mut tasks {
+        let there = task.flow.streams(&[]).await?;
+        task.streams = wanted
+            .iter()
+            .filter(|name| there.iter().any(|stream| stream.name == **name))
+            .cloned()
+            .collect();
+    }
+    if let Some(name) = wanted
+        .iter()
+        .find(|name| !tasks.iter().any(|(_, task)| task.streams.contains(name)))
+    {
+        return Err(Error::config(format!("no Flow has a stream `{name}`"))
+            .reason("UnknownStream")
+            .advice("`millrace discover` lists the streams"));
+    }
+    tasks.retain(|(_, task)| !task.streams.is_empty());
+    Ok(tasks)
+}
+
+/// Says where state lies, once for each place.
+pub(super) fn tell_places<'a>(flows: impl Iterator<Item = &'a Flow>) {
+    let places: std::collections::BTreeSet<String> = flows.map(|flow| flow.store.place()).collect();
+    places
+        .iter()
+        .for_each(|place| out::note(format_args!("state: {place}")));
+}
+
+async fn all(
+    tasks: Vec<(usize, Task)>,
+    request: &Request,
+    display: &Display,
+    parallel: usize,
+) -> Vec<(usize, Ended)> {
+    let mut groups: Vec<Vec<(usize, Task)>> = Vec::new();
+    for task in tasks {
+        let state = |task: &Task| task.flow.plan.state.id.clone();
+        match groups.iter_mut().find(|group| {
+            group
+                .first()
+                .is_some_and(|(_, first)| state(first) == state(&task.1))
+        }) {
+            Some(group) => group.push(task),
+            None => groups.push(vec![task]),
+        }
+    }
+    let groups = stream::iter(groups).map(async |group| {
+        let mut ended = Vec::new();
+        for (place, task) in group {
+            ended.push((place, one(task, request, display).await));
+        }
+        ended
+    });
+    groups
+        .buffer_unordered(parallel)
+        .collect::<Vec<_>>()
+        .await
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+async fn one(task: Task, request: &Request, display: &Display) -> Ended {
+    let Task { flow, job, streams } = task;
+    if request.drain.asked() {
+        return skipped(&flow.plan, job.as_ref(), INTERRUPTED);
+    }
+    let request = Request {
+        streams,
+        ..request.clone()
+    };
+    let result = match &job {
+        Some(job) => {
+            shown(&flow, display, async |observe| {
+                job::run(&flow, job, &request, observe).await
+            })
+            .await
+        }
+        None => shown(&flow, display, async |observe| flow.run(&request, observe).await).await,
+    };
+    Ended {
+        result: Some(result),
+        ..skipped(&flow.plan, job.as_ref(), "")
+    }
+    .begun()
+}
+
+/// Runs with a display.
+pub(super) async fn shown(
+    flow: &Flow,
+    display: &Display,
+    run: impl AsyncFnOnce(crate::engine::flow::Observer<'_>) -> Result<Report>,
+) -> Result<Report> {
+    let name = flow.name();
+    let result = run(&|stream, progress| display.begin(&name, stream, progress)).await;
+    display.end(&name, &result);
+    result
+}
+
+fn skipped(plan: &Plan, job: Option<&JobPlan>, why: &'static str) -> Ended {
+    Ended {
+        namespace: plan.flow.namespace.clone(),
+        flow: plan.flow.name.clone(),
+        job: job.map(|job| job.name.clone()),
+        skipped: Some(why),
+        result: None,
+    }
+}
+
+impl Ended {
+    fn begun(self) -> Self {
+        Self {
+            skipped: None,
+            ..self
+        }
+    }
+}
