@@ -94,7 +94,7 @@ class FileSink:
             text = self.lake.s3.get(f"{prefix}/{stream}/HEAD.json").decode()
         else:
             text = Path(self.root, stream, "HEAD.json").read_text()
-        return dict(json.loads(text))
+        return dict(json.loads(text)["committed"])
 
 
 @dataclass
