@@ -227,3 +227,6 @@ impl Record for Delivered {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

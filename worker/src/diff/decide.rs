@@ -226,3 +226,6 @@ impl Decisions {
         Ok(dead)
     }
 }
+
+#[cfg(test)]
+mod tests;

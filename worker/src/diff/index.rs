@@ -44,20 +44,30 @@ impl Index {
     /// # Errors
     /// `state` (`IndexDamaged`) where a segment cannot be read or its rows are not what the destination says.
     pub async fn open(shard: &dyn Shard, scratch: &std::path::Path) -> Result<Self> {
+        let segments = shard.index().await?;
         let mut index = Self::default();
-        let mut first = 0;
-        for segment in shard.index().await? {
-            let path = shard.segment(&segment, scratch).await?;
+        for segment in &segments {
+            let path = shard.segment(segment, scratch).await?;
             index
-                .add(&segment, path, first)
+                .add(segment, path)
                 .context(format!("index segment {}", segment.id))
                 .map_err(damaged)?;
-            first += segment.rows;
         }
         Ok(index)
     }
 
-    fn add(&mut self, segment: &SegmentRef, path: PathBuf, first: u64) -> Result<()> {
+    /// Opens segments that lie in one directory under their ids.
+    #[cfg(test)]
+    pub(super) fn of(segments: &[SegmentRef], directory: &std::path::Path) -> Result<Self> {
+        let mut index = Self::default();
+        for segment in segments {
+            index.add(segment, directory.join(&segment.id))?;
+        }
+        Ok(index)
+    }
+
+    fn add(&mut self, segment: &SegmentRef, path: PathBuf) -> Result<()> {
+        let first = self.len();
         let reader = SegmentReader::open(&path)?;
         let mut at = first;
         for number in 0..reader.groups() {

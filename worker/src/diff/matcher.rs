@@ -200,3 +200,6 @@ impl std::hash::Hasher for Half {
         self.0 = u64::try_from(value & u128::from(u64::MAX)).unwrap_or_default();
     }
 }
+
+#[cfg(test)]
+mod tests;

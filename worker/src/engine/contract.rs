@@ -7,7 +7,9 @@
 
 mod exact;
 mod fit;
+mod layout;
 mod part;
+mod refuse;
 mod settle;
 mod text;
 
@@ -15,7 +17,7 @@ use std::sync::Arc;
 
 use arrow::{
     array::{Array, ArrayRef},
-    compute::{filter, filter_record_batch, not},
+    compute::{filter_record_batch, not},
     datatypes::{Schema, SchemaRef},
     record_batch::{RecordBatch, RecordBatchOptions},
 };
@@ -24,14 +26,15 @@ use millrace_crds::{
     suggest,
 };
 
-pub(crate) use self::fit::plain_field;
+pub(crate) use self::{fit::plain_field, refuse::null_keys};
 use self::{
-    part::{Extra, Part, Rules, extras, keep},
+    layout::{Extra, Part, Rules, extras},
+    refuse::{counts, keep, without},
     settle::{Column, Known},
 };
-use super::rows::{Misfit, refuse};
+use super::rows::Misfit;
 use crate::{
-    connector::{Op, Payload},
+    connector::Payload,
     error::{Error, Result},
     stream::StreamSpec,
     types::arrow_schema,
@@ -147,6 +150,7 @@ impl Contract {
                 .reason("SchemaChanged")
                 .advice("run again; the next load begins with it"));
         }
+        self.check_key(reader)?;
         let mut parts = Vec::with_capacity(self.columns.len());
         for column in &self.columns {
             let name = column.field.name();
@@ -214,16 +218,20 @@ pub struct Coercer {
 /// A payload in the settled schema.
 #[derive(Debug)]
 pub struct Coerced {
-    /// The rows that fit; the others are among its `refused`.
+    /// The rows that fit and have a key; the others are among its `refused`.
     pub payload: Payload,
+    /// The numbers of those rows in the payload as it came; `None`: all of them.
+    pub rows: Option<Vec<u32>>,
     /// Values that became null or were left out, by contract.
     pub discarded: u64,
     /// The rows that were refused, as far as they fit: their keys may be readable.
     pub refused: Option<RecordBatch>,
+    /// The numbers of those rows in the payload as it came.
+    pub refused_rows: Vec<u32>,
 }
 
 impl Coercer {
-    /// Coerces one payload.
+    /// Coerces one payload, and refuses rows whose key is null or partly null.
     ///
     /// # Errors
     /// `data` with reason `SchemaChanged` where the reader's schema changed in a way that the contract of this load
@@ -234,27 +242,36 @@ impl Coercer {
             self.plan = self.contract.plan(schema)?;
         }
         let settled = &self.contract.schema;
-        if self.plan.idle {
-            let batch = retagged(&payload.batch, settled)?;
+        let mut misfits = null_keys(&payload.batch, &self.contract.key)?;
+        let (batch, discarded) = if self.plan.idle {
+            (retagged(&payload.batch, settled)?, 0)
+        } else {
+            let (batch, found, discarded) = self.plan.run(&payload, settled)?;
+            misfits.extend(found);
+            (batch, discarded)
+        };
+        if misfits.is_empty() {
+            let payload = Payload { batch, ..payload };
             return Ok(Coerced {
-                payload: Payload { batch, ..payload },
-                discarded: 0,
+                payload,
+                rows: None,
+                discarded,
                 refused: None,
+                refused_rows: Vec::new(),
             });
         }
-        let (batch, misfits, discarded) = self.plan.run(&payload, settled)?;
-        let refused = match misfits.as_slice() {
-            [] => None,
-            misfits => Some(filter_record_batch(
-                &batch,
-                &not(&keep(batch.num_rows(), misfits))?,
-            )?),
-        };
-        let payload = without(payload, batch, misfits)?;
+        let keep = keep(batch.num_rows(), &misfits);
+        let refused = filter_record_batch(&batch, &not(&keep)?)?;
+        let (rows, refused_rows): (Vec<u32>, Vec<u32>) = (0u32..)
+            .take(keep.len())
+            .partition(|row| keep.value(*row as usize));
+        let payload = without(payload, &batch, &keep, misfits)?;
         Ok(Coerced {
             payload,
+            rows: Some(rows),
             discarded,
-            refused,
+            refused: Some(refused),
+            refused_rows,
         })
     }
 }
@@ -288,14 +305,6 @@ impl Plan {
     }
 }
 
-/// Of a delete only the key counts.
-fn counts(payload: &Payload, row: usize) -> bool {
-    payload
-        .ops
-        .as_ref()
-        .is_none_or(|ops| ops.get(row) != Some(&Op::Delete))
-}
-
 /// The same columns under the settled schema, which may allow nulls where the reader does not.
 fn retagged(batch: &RecordBatch, settled: &SchemaRef) -> Result<RecordBatch> {
     if Arc::ptr_eq(batch.schema_ref(), settled) {
@@ -307,66 +316,6 @@ fn retagged(batch: &RecordBatch, settled: &SchemaRef) -> Result<RecordBatch> {
         batch.columns().to_vec(),
         &options,
     )?)
-}
-
-/// The payload with `batch` in place of its own, and the misfits among its refused rows.
-fn without(payload: Payload, batch: RecordBatch, misfits: Vec<Misfit>) -> Result<Payload> {
-    if misfits.is_empty() {
-        return Ok(Payload { batch, ..payload });
-    }
-    let keep = keep(batch.num_rows(), &misfits);
-    let mut refused = payload.refused;
-    refused.extend(refuse(&payload.batch, misfits, &payload.metadata)?);
-    let ops = payload.ops.map(|ops| {
-        let stays = ops.into_iter().zip(keep.values()).filter(|(_, stays)| *stays);
-        stays.map(|(op, _)| op).collect()
-    });
-    let watermarks = payload
-        .watermarks
-        .map(|watermarks| filter(&watermarks, &keep))
-        .transpose()?;
-    Ok(Payload {
-        batch: filter_record_batch(&batch, &keep)?,
-        ops,
-        watermarks,
-        refused,
-        ..payload
-    })
-}
-
-/// Moves the rows whose key is null, or partly null, to the refused ones.
-///
-/// # Errors
-/// `bug` where a key column is not in the batch.
-pub fn refuse_null_keys(payload: Payload, key: &[String]) -> Result<Payload> {
-    let misfits = null_keys(&payload.batch, key)?;
-    let batch = payload.batch.clone();
-    without(payload, batch, misfits)
-}
-
-/// The rows of a batch whose key is null, or partly null, with kind `null-key`.
-///
-/// # Errors
-/// `bug` where a key column is not in the batch.
-pub fn null_keys(batch: &RecordBatch, key: &[String]) -> Result<Vec<Misfit>> {
-    let mut misfits = Vec::new();
-    for name in key {
-        let column = batch.column_by_name(name).ok_or_else(|| {
-            Error::bug(format!(
-                "key column `{name}` is not among the columns of the batch"
-            ))
-        })?;
-        let Some(nulls) = column.logical_nulls().filter(|nulls| nulls.null_count() > 0) else {
-            continue;
-        };
-        let null = (0..nulls.len()).filter(|row| nulls.is_null(*row));
-        misfits.extend(null.map(|row| Misfit {
-            row,
-            kind: "null-key",
-            reason: format!("key column `{name}` is null"),
-        }));
-    }
-    Ok(misfits)
 }
 
 #[cfg(test)]

@@ -14,13 +14,14 @@ use arrow::{
 };
 
 use super::{
-    contract::{Coercer, Contract, refuse_null_keys},
+    contract::{Coercer, Contract},
     counts::Counts,
     dead_letter::DeadLetters,
+    rows::place,
     transform::Transform,
 };
 use crate::{
-    connector::{Op, Payload},
+    connector::{Op, Payload, Refused},
     diff::hash,
     error::{Error, Result},
 };
@@ -125,7 +126,6 @@ impl Preparer {
         self.row += read;
         counts.read += read;
 
-        let payload = refuse_null_keys(payload, &pipeline.key)?;
         let coerced = self.coercer.coerce(payload)?;
         let Payload {
             batch,
@@ -139,14 +139,20 @@ impl Preparer {
             Some(watermarks) => vec![watermarks],
             None => columns(&batch, &pipeline.cursor)?,
         };
+        let all = || (0u32..).take(batch.num_rows()).collect::<Vec<u32>>();
         let source = Rows {
             key: columns(&batch, &pipeline.key)?,
             order,
             first,
+            numbers: coerced.rows.unwrap_or_else(all),
         };
         let mut prepared = Prepared {
-            places: (first..first + batch.num_rows() as u64).collect(),
-            refused: pipeline.keys_of_refused(coerced.refused.as_ref(), first)?,
+            places: source
+                .numbers
+                .iter()
+                .map(|number| first + u64::from(*number))
+                .collect(),
+            refused: pipeline.keys_of_refused(coerced.refused.as_ref(), first, coerced.refused_rows)?,
             filtered: Vec::new(),
             ops,
             key: source.key.clone(),
@@ -169,7 +175,16 @@ impl Preparer {
             prepared
                 .filtered
                 .extend(source.hidden(&picked(&output.filtered_rows))?);
-            letters.extend(output.refused);
+            letters.extend(
+                output
+                    .refused
+                    .into_iter()
+                    .zip(&output.refused_rows)
+                    .map(|(letter, row)| Refused {
+                        place: place(&metadata, source.numbers[rows[*row as usize] as usize] as usize),
+                        ..letter
+                    }),
+            );
             if let Some(kept) = output.kept {
                 rows = picked(&kept);
                 prepared = prepared.take_but_batch(&kept)?;
@@ -187,6 +202,8 @@ struct Rows {
     key: Vec<ArrayRef>,
     order: Vec<ArrayRef>,
     first: u64,
+    /// Their numbers in the payload, where rows may have been refused between them.
+    numbers: Vec<u32>,
 }
 
 impl Rows {
@@ -217,20 +234,26 @@ impl Rows {
             cursor: cursors
                 .as_ref()
                 .map_or_else(Box::default, |cursors| cursors.row(at).as_ref().into()),
-            place: self.first + u64::from(*row),
+            place: self.first + u64::from(self.numbers[*row as usize]),
         });
         Ok(hidden.collect())
     }
 }
 
 impl Pipeline {
-    fn keys_of_refused(&self, refused: Option<&RecordBatch>, first: u64) -> Result<Vec<Hidden>> {
+    fn keys_of_refused(
+        &self,
+        refused: Option<&RecordBatch>,
+        first: u64,
+        numbers: Vec<u32>,
+    ) -> Result<Vec<Hidden>> {
         match refused {
             Some(batch) if !self.key.is_empty() => {
                 let rows = Rows {
                     key: columns(batch, &self.key)?,
                     order: columns(batch, &self.cursor)?,
                     first,
+                    numbers,
                 };
                 rows.hidden(&(0u32..).take(batch.num_rows()).collect::<Vec<_>>())
             }

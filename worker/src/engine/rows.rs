@@ -140,7 +140,8 @@ pub fn refuse(
 
 /// The place of one row: that of the payload, and how far after its first row. Where the reader numbers rows, the
 /// number itself.
-fn place(metadata: &BTreeMap<&'static str, Value>, row: usize) -> BTreeMap<String, Value> {
+#[must_use]
+pub fn place(metadata: &BTreeMap<&'static str, Value>, row: usize) -> BTreeMap<String, Value> {
     let mut place: BTreeMap<String, Value> = metadata
         .iter()
         .map(|(name, value)| ((*name).to_owned(), value.clone()))

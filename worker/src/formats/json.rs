@@ -10,7 +10,7 @@ use std::{borrow::Cow, sync::Arc};
 
 use arrow::{
     array::{
-        ArrayRef, ArrowPrimitiveType, BinaryBuilder, BooleanBuilder, FixedSizeBinaryBuilder, ListArray,
+        ArrayRef, ArrowPrimitiveType, BinaryBuilder, BooleanBuilder, FixedSizeBinaryArray, ListArray,
         MapArray, NullBufferBuilder, PrimitiveBuilder, StringBuilder, StructArray,
     },
     buffer::{OffsetBuffer, ScalarBuffer},
@@ -255,22 +255,16 @@ impl<'a> Column<'a, '_> {
     }
 
     fn fixed_binary(&mut self, size: i32) -> Result<ArrayRef> {
-        let mut builder = FixedSizeBinaryBuilder::new(size);
         let fits = |bytes: &Vec<u8>| usize::try_from(size).is_ok_and(|size| bytes.len() == size);
-        let mut outcome = Ok(());
+        let mut values = Vec::with_capacity(self.texts.len());
         self.each(
             |text| value::hex(&string(text)?).filter(fits),
-            |value| match value {
-                Some(bytes) => {
-                    if let Err(error) = builder.append_value(bytes) {
-                        outcome = Err(error);
-                    }
-                }
-                None => builder.append_null(),
-            },
+            |value| values.push(value),
         );
-        outcome?;
-        Ok(Arc::new(builder.finish()))
+        Ok(Arc::new(FixedSizeBinaryArray::try_from_sparse_iter_with_size(
+            values.into_iter(),
+            size,
+        )?))
     }
 
     fn list(&mut self, item: &FieldRef) -> Result<ArrayRef> {

@@ -35,19 +35,87 @@ pub(crate) fn unsigned(text: &str) -> Option<u64> {
 
 /// A floating-point number. What is finite as text stays finite.
 pub(crate) fn float(text: &str) -> Option<f64> {
+    if let Some(value) = short_float(text.as_bytes()) {
+        return Some(value);
+    }
     let value = Float64Type::parse(text)?;
     let finite = value.is_finite() || !text.bytes().any(|byte| byte.is_ascii_digit());
     finite.then_some(value)
 }
 
+/// Numbers of at most 15 digits, with a point or without: digits and power of ten are exact as floats, so that their
+/// quotient is the float nearest to the text.
+fn short_float(text: &[u8]) -> Option<f64> {
+    let plain = plain_number(text)?;
+    if plain.digits > 15 {
+        return None;
+    }
+    #[expect(clippy::cast_precision_loss, reason = "below 10^15, which is exact")]
+    let value = plain.value as f64 / POWERS[plain.places];
+    Some(if plain.negative { -value } else { value })
+}
+
+const POWERS: [f64; 16] = [
+    1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15,
+];
+
 /// The unscaled value of a decimal; `None` where a digit other than 0 would be lost.
 pub(crate) fn decimal128(text: &str, precision: u8, scale: i8) -> Option<i128> {
-    if precision <= 18 && text.len() <= 18 {
-        return short_decimal(text.as_bytes(), precision, scale);
+    if let Some(value) = short_decimal(text.as_bytes(), precision, scale) {
+        return Some(value);
     }
     let (negative, digits) = unscaled(text, precision, scale)?;
     let value = digits.parse::<i128>().ok()?;
     Some(if negative { -value } else { value })
+}
+
+/// The common case in 64 bits and without an allocation; `None`: look closer.
+fn short_decimal(text: &[u8], precision: u8, scale: i8) -> Option<i128> {
+    let plain = plain_number(text)?;
+    let zeros = usize::try_from(scale).ok()?.checked_sub(plain.places)?;
+    if plain.digits + zeros > 18 {
+        return None;
+    }
+    let value = plain.value * ten_to(zeros);
+    let fits = precision > 18 || value < ten_to(precision.into());
+    let value = i128::from(value);
+    fits.then_some(if plain.negative { -value } else { value })
+}
+
+/// Digits with at most one point among or before them.
+struct Plain {
+    negative: bool,
+    value: u64,
+    digits: usize,
+    /// Digits behind the point.
+    places: usize,
+}
+
+/// A number of at most 18 digits that is nothing but that.
+#[inline]
+fn plain_number(text: &[u8]) -> Option<Plain> {
+    let (negative, number) = sign(text);
+    if number.len() > 18 {
+        return None;
+    }
+    let (mut value, mut digits, mut places, mut point) = (0_u64, 0, 0, false);
+    for byte in number {
+        match byte {
+            b'0'..=b'9' => {
+                value = value * 10 + u64::from(byte - b'0');
+                digits += 1;
+                places += usize::from(point);
+            }
+            b'.' if !point => point = true,
+            _ => return None,
+        }
+    }
+    (digits > 0).then_some(Plain {
+        negative,
+        value,
+        digits,
+        places,
+    })
 }
 
 /// As [`decimal128`], with up to 76 digits.
@@ -55,31 +123,6 @@ pub(crate) fn decimal256(text: &str, precision: u8, scale: i8) -> Option<i256> {
     let (negative, digits) = unscaled(text, precision, scale)?;
     let value = i256::from_string(&digits)?;
     Some(if negative { value.wrapping_neg() } else { value })
-}
-
-/// The common case without an allocation: at most 18 characters, so that nothing overflows.
-fn short_decimal(text: &[u8], precision: u8, scale: i8) -> Option<i128> {
-    let (negative, number) = sign(text);
-    let point = number.iter().position(|byte| *byte == b'.');
-    let (whole, fraction) = point.map_or((number, &b""[..]), |at| (&number[..at], &number[at + 1..]));
-    let places = usize::try_from(scale)
-        .ok()
-        .filter(|places| fraction.len() <= *places && *places <= 18);
-    let (Some(places), false) = (places, whole.is_empty() && fraction.is_empty()) else {
-        return long_decimal(text, precision, scale);
-    };
-    let (Some(whole), Some(part)) = (run(whole), run(fraction)) else {
-        return long_decimal(text, precision, scale);
-    };
-    let value = i128::from(whole) * i128::from(ten_to(places))
-        + i128::from(part) * i128::from(ten_to(places - fraction.len()));
-    (value < i128::from(ten_to(precision.into()))).then_some(if negative { -value } else { value })
-}
-
-fn long_decimal(text: &[u8], precision: u8, scale: i8) -> Option<i128> {
-    let (negative, digits) = unscaled(std::str::from_utf8(text).ok()?, precision, scale)?;
-    let value = digits.parse::<i128>().ok()?;
-    Some(if negative { -value } else { value })
 }
 
 /// Digits, or nothing at all, as a number.
@@ -163,7 +206,39 @@ fn digits_value(digits: &[u8]) -> Option<u64> {
 
 /// Days since 1970 of `YYYY-MM-DD`, or of an expanded year (`-0044-03-15`, `+12026-01-01`).
 pub(crate) fn date(text: &str) -> Option<i32> {
-    i32::try_from(date_part(text.as_bytes())?).ok()
+    match text.as_bytes().as_array::<10>() {
+        Some(text) if text[0].is_ascii_digit() => plain_date(text),
+        _ => i32::try_from(date_part(text.as_bytes())?).ok(),
+    }
+}
+
+/// `YYYY-MM-DD`, by far the most common form.
+fn plain_date(text: &[u8; 10]) -> Option<i32> {
+    let digit = |at: usize| i32::from(text[at].wrapping_sub(b'0'));
+    let numeric = [0, 1, 2, 3, 5, 6, 8, 9].into_iter().all(|at| digit(at) <= 9);
+    if !numeric || text[4] != b'-' || text[7] != b'-' {
+        return None;
+    }
+    let year = digit(0) * 1000 + digit(1) * 100 + digit(2) * 10 + digit(3);
+    let (month, day) = (digit(5) * 10 + digit(6), digit(8) * 10 + digit(9));
+    if day < 1 || day > days_in_month(year, month)? {
+        return None;
+    }
+    // As `days_from_civil`, a cycle of 400 years later so that nothing is negative.
+    let year = year + 400 - i32::from(month <= 2);
+    let (era, of_era) = (year / 400, year % 400);
+    let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    Some(era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468 - 146_097)
+}
+
+fn days_in_month(year: i32, month: i32) -> Option<i32> {
+    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    Some(match month {
+        1 | 3 | 5 | 7 | 8 | 10 | 12 => 31,
+        4 | 6 | 9 | 11 => 30,
+        2 => 28 + i32::from(leap),
+        _ => return None,
+    })
 }
 
 fn date_part(text: &[u8]) -> Option<i64> {
@@ -190,14 +265,9 @@ fn two(digits: [u8; 2]) -> Option<i64> {
 
 /// Days since 1970 in the Gregorian calendar; `None` for a day that no month has.
 fn days_from_civil(year: i64, month: i64, day: i64) -> Option<i64> {
-    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-    let longest = match month {
-        1 | 3 | 5 | 7 | 8 | 10 | 12 => 31,
-        4 | 6 | 9 | 11 => 30,
-        2 => 28 + i64::from(leap),
-        _ => return None,
-    };
-    if !(1..=longest).contains(&day) {
+    // The calendar repeats every 400 years.
+    let of_cycle = i32::try_from(year.rem_euclid(400)).ok()?;
+    if day < 1 || day > days_in_month(of_cycle, i32::try_from(month).ok()?)?.into() {
         return None;
     }
     // Years begin in March here, so that the leap day is the last day of one.

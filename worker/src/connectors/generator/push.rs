@@ -4,6 +4,9 @@
 //! `sha256`, which is the hexadecimal SHA-256 of the text `shard/seq/payload`. Whoever reads them back finds gaps,
 //! repeats and damage without knowing the seed. The message at an offset is the same each time it is sent.
 
+#[cfg(test)]
+mod tests;
+
 use std::{fmt::Write, sync::Arc, time::Duration};
 
 use arrow::{
@@ -194,22 +197,25 @@ struct Pace {
 }
 
 impl Pace {
-    /// Waits until at least one message is due, and tells how many are.
+    /// How long to wait, and how many messages are due then: at most a hundredth of a second's at once, so that a high
+    /// rate does not come one by one.
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_precision_loss,
         clippy::cast_sign_loss,
         reason = "a rate needs no more than 52 bits"
     )]
-    async fn due(&mut self, next: u64) -> u64 {
-        let (start, first) = *self.since.get_or_insert((Instant::now(), next));
+    fn due(&mut self, now: Instant, next: u64) -> (Duration, u64) {
+        let (start, first) = *self.since.get_or_insert((now, next));
+        let passed = now.duration_since(start);
         let sent = next.saturating_sub(first);
-        let at = Duration::try_from_secs_f64((sent + 1) as f64 / self.per_second).unwrap_or(Duration::MAX);
-        if let Some(wait) = at.checked_sub(start.elapsed()) {
-            tokio::time::sleep(wait).await;
+        let overdue = ((passed.as_secs_f64() * self.per_second) as u64).saturating_sub(sent);
+        if overdue > 0 {
+            return (Duration::ZERO, overdue);
         }
-        let so_far = (start.elapsed().as_secs_f64() * self.per_second) as u64;
-        so_far.saturating_sub(sent).max(1)
+        let at_once = (self.per_second / 100.0).ceil().max(1.0) as u64;
+        let at = Duration::try_from_secs_f64((sent + at_once) as f64 / self.per_second);
+        (at.unwrap_or(Duration::MAX).saturating_sub(passed), at_once)
     }
 }
 
@@ -246,7 +252,11 @@ impl Reader for Sender {
         }
         self.messages.limiter.wait().await;
         let due = match &mut self.pace {
-            Some(pace) => pace.due(self.next).await,
+            Some(pace) => {
+                let (wait, due) = pace.due(Instant::now(), self.next);
+                tokio::time::sleep(wait).await;
+                due
+            }
             None => u64::MAX,
         };
         let count = due.min(left).min(self.messages.batch_rows);

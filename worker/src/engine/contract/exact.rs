@@ -170,19 +170,17 @@ fn decimals(strings: &StringArray, precision: u8, scale: i8) -> Result<ArrayRef>
 fn float_text(array: &ArrayRef) -> Result<StringArray> {
     let mut out = StringBuilder::with_capacity(array.len(), array.len() * 8);
     let mut push = |text: Option<String>| out.append_option(text);
-    match array.data_type() {
-        DataType::Float32 => {
-            array
-                .as_primitive::<Float32Type>()
-                .iter()
-                .for_each(|value| push(value.map(|value| value.to_string())));
-        }
-        _ => {
-            let wide = cast(array, &DataType::Float64)?;
-            wide.as_primitive::<Float64Type>()
-                .iter()
-                .for_each(|value| push(value.map(|value| value.to_string())));
-        }
+    if *array.data_type() == DataType::Float32 {
+        let numbers = array.as_primitive::<Float32Type>();
+        numbers
+            .iter()
+            .for_each(|value| push(value.map(|value| value.to_string())));
+    } else {
+        let wide = cast(array, &DataType::Float64)?;
+        let numbers = wide.as_primitive::<Float64Type>();
+        numbers
+            .iter()
+            .for_each(|value| push(value.map(|value| value.to_string())));
     }
     Ok(out.finish())
 }

@@ -33,7 +33,6 @@ pub(crate) fn fit(from: &DataType, to: &DataType) -> Fit {
         (Null, _) => Fit::Always,
         (from, to) if from.is_numeric() && to.is_numeric() => numbers(from, to),
         (Timestamp(..), Timestamp(..)) => timestamps(from, to),
-        (Date32, Timestamp(_, Some(_))) => Fit::Value,
         (Date32, Timestamp(unit, None)) => {
             if *unit == TimeUnit::Nanosecond {
                 Fit::Value
@@ -41,7 +40,7 @@ pub(crate) fn fit(from: &DataType, to: &DataType) -> Fit {
                 Fit::Always
             }
         }
-        (Timestamp(_, None), Date32) => Fit::Value,
+        (Date32, Timestamp(_, Some(_))) | (Timestamp(_, None), Date32) => Fit::Value,
         (from, to) if is_time(from) && is_time(to) => {
             if digits_of(from) <= digits_of(to) {
                 Fit::Always
@@ -179,10 +178,10 @@ pub(crate) fn widen(one: &DataType, other: &DataType) -> Option<DataType> {
 
 fn decimal(precision: i16, scale: i16) -> Option<DataType> {
     let (precision, scale) = (u8::try_from(precision).ok()?, i8::try_from(scale).ok()?);
-    match precision {
-        1..=DECIMAL128_MAX_PRECISION => Some(DataType::Decimal128(precision, scale)),
-        1..=DECIMAL256_MAX_PRECISION => Some(DataType::Decimal256(precision, scale)),
-        _ => None,
+    if precision <= DECIMAL128_MAX_PRECISION {
+        Some(DataType::Decimal128(precision, scale))
+    } else {
+        (precision <= DECIMAL256_MAX_PRECISION).then_some(DataType::Decimal256(precision, scale))
     }
 }
 

@@ -264,8 +264,8 @@ fn decide_type(
         .advice("correct its type in the stream's schema")),
         // The manifest says the type: each value is taken where it is exactly one of that type.
         (_, _) if declared => Ok(to.clone()),
-        (Fit::Same | Fit::Always | Fit::Natural, _) => Ok(to.clone()),
-        (_, ContractMode::DiscardRow | ContractMode::DiscardValue) => Ok(to.clone()),
+        (Fit::Same | Fit::Always | Fit::Natural, _)
+        | (_, ContractMode::DiscardRow | ContractMode::DiscardValue) => Ok(to.clone()),
         // Whatever has a text can go into a column of text.
         (Fit::Value, ContractMode::Evolve) if *to == DataType::Utf8 => Ok(to.clone()),
         (_, ContractMode::Evolve) => widen(to, from).ok_or_else(|| {

@@ -3,14 +3,14 @@
 //! In: bytes whose fields [`Tokens`] found, and the type that each column has. Out: arrays, and for each value that
 //! does not fit its type exactly a note of its row and column; in the array stands a null in its place.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, ops::Range, sync::Arc};
 
 use arrow::{
     array::{
-        ArrayRef, ArrowPrimitiveType, BinaryBuilder, BooleanArray, BooleanBufferBuilder,
-        FixedSizeBinaryBuilder, NullBufferBuilder, PrimitiveArray, StringBuilder,
+        ArrayRef, ArrowPrimitiveType, BinaryBuilder, BooleanBuilder, FixedSizeBinaryArray, NullBufferBuilder,
+        PrimitiveArray, StringBuilder,
     },
-    buffer::ScalarBuffer,
+    buffer::{NullBuffer, ScalarBuffer},
     datatypes::{
         DataType, Date32Type, Decimal128Type, Decimal256Type, Field, Float32Type, Float64Type, Int8Type,
         Int16Type, Int32Type, Int64Type, Time32MillisecondType, Time32SecondType, Time64MicrosecondType,
@@ -27,17 +27,28 @@ use crate::{
 
 /// Which texts are null.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Nulls(Vec<String>);
+pub(crate) struct Nulls {
+    /// The empty text is one of them, as it nearly always is.
+    empty: bool,
+    others: Vec<String>,
+}
 
 impl Nulls {
-    pub(crate) fn new(tokens: Vec<String>) -> Self {
-        Self(tokens)
+    pub(crate) fn new(mut tokens: Vec<String>) -> Self {
+        let count = tokens.len();
+        tokens.retain(|token| !token.is_empty());
+        Self {
+            empty: tokens.len() < count,
+            others: tokens,
+        }
     }
 
+    #[inline]
     pub(crate) fn has(&self, text: &str) -> bool {
-        match self.0.as_slice() {
-            [only] => only == text,
-            many => many.iter().any(|token| token == text),
+        if text.is_empty() {
+            self.empty
+        } else {
+            self.others.iter().any(|token| token == text)
         }
     }
 }
@@ -63,7 +74,12 @@ pub(crate) struct Fields<'a> {
 impl<'a> Fields<'a> {
     /// The text of a field without its quotes, and whether it had some.
     pub(crate) fn get(&self, row: usize, column: usize) -> (Cow<'a, str>, bool) {
-        let raw = &self.text[self.tokens.field(row, column)];
+        self.text_of(self.tokens.field(row, column))
+    }
+
+    #[inline]
+    fn text_of(&self, field: Range<usize>) -> (Cow<'a, str>, bool) {
+        let raw = &self.text[field];
         match self.dialect.quote {
             Some(quote) if self.tokens.quotes() && raw.as_bytes().first() == Some(&quote) => {
                 (unquoted(raw, quote, self.dialect.escape), true)
@@ -144,10 +160,9 @@ pub(crate) fn plain<'a>(raw: &'a str, dialect: &Dialect) -> Cow<'a, str> {
 /// Takes off the quotes. Text after the closing quote stays, as the `csv` crate has it.
 fn unquoted(raw: &str, quote: u8, escape: Option<u8>) -> Cow<'_, str> {
     let inner = &raw.as_bytes()[1..];
-    let special = |byte: u8| byte == quote || Some(byte) == escape;
     if let Some((&last, body)) = inner.split_last()
         && last == quote
-        && !body.iter().any(|byte| special(*byte))
+        && memchr::memchr2(quote, escape.unwrap_or(quote), body).is_none()
     {
         return Cow::Borrowed(&raw[1..raw.len() - 1]);
     }
@@ -189,12 +204,28 @@ impl<'a> Build<'a, '_> {
         });
     }
 
-    /// The text of a value that is not text itself: null also where an empty field or a null is quoted, since
+    /// The texts of values that are not text themselves: null also where an empty field or a null is quoted, since
     /// many programs quote all that they write.
-    fn plain(&self, row: usize) -> Option<Cow<'a, str>> {
-        let (text, quoted) = self.fields.get(row, self.column);
-        let null = self.fields.nulls.has(&text) || quoted && text.is_empty();
-        (!null).then_some(text)
+    fn plain(&self) -> impl Iterator<Item = Option<Cow<'a, str>>> + use<'a, '_> {
+        self.fields.tokens.column(self.column).map(|field| {
+            let (text, quoted) = self.fields.text_of(field);
+            let null = self.fields.nulls.has(&text) || quoted && text.is_empty();
+            (!null).then_some(text)
+        })
+    }
+
+    /// Gives each row's value to `take`; a text that is not one is noted, and a null is taken.
+    #[inline]
+    fn each<V>(&mut self, parse: impl Fn(&str) -> Option<V>, mut take: impl FnMut(Option<V>)) {
+        let mut wrong = Vec::new();
+        for (row, text) in self.plain().enumerate() {
+            let value = text.as_deref().and_then(&parse);
+            if value.is_none() && text.is_some() {
+                wrong.push(row);
+            }
+            take(value);
+        }
+        wrong.into_iter().for_each(|row| self.misfit(row));
     }
 
     fn primitive<T: ArrowPrimitiveType>(
@@ -203,44 +234,31 @@ impl<'a> Build<'a, '_> {
     ) -> PrimitiveArray<T> {
         let rows = self.rows();
         let mut values = Vec::with_capacity(rows);
-        let mut valid = NullBufferBuilder::new(rows);
-        for row in 0..rows {
-            let text = self.plain(row);
-            let value = text.as_deref().and_then(&parse);
-            if value.is_none() && text.is_some() {
-                self.misfit(row);
-            }
+        let mut valid = Validity::new(rows);
+        self.each(parse, |value| {
             valid.append(value.is_some());
             values.push(value.unwrap_or_default());
-        }
+        });
         PrimitiveArray::new(ScalarBuffer::from(values), valid.finish())
     }
 
     fn boolean(&mut self) -> ArrayRef {
-        let rows = self.rows();
-        let mut values = BooleanBufferBuilder::new(rows);
-        let mut valid = NullBufferBuilder::new(rows);
-        for row in 0..rows {
-            let text = self.plain(row);
-            let value = text.as_deref().and_then(value::boolean);
-            if value.is_none() && text.is_some() {
-                self.misfit(row);
-            }
-            valid.append(value.is_some());
-            values.append(value.unwrap_or_default());
-        }
-        Arc::new(BooleanArray::new(values.finish(), valid.finish()))
+        let mut values = BooleanBuilder::with_capacity(self.rows());
+        self.each(value::boolean, |value| values.append_option(value));
+        Arc::new(values.finish())
     }
 
     /// Text: a quoted field is never null, so that an empty text can be written.
     fn text(&self) -> ArrayRef {
-        let rows = self.rows();
-        let bytes = (0..rows)
-            .map(|row| self.fields.tokens.field(row, self.column).len())
+        let bytes = self
+            .fields
+            .tokens
+            .column(self.column)
+            .map(|field| field.len())
             .sum();
-        let mut values = StringBuilder::with_capacity(rows, bytes);
-        for row in 0..rows {
-            let (text, quoted) = self.fields.get(row, self.column);
+        let mut values = StringBuilder::with_capacity(self.rows(), bytes);
+        for field in self.fields.tokens.column(self.column) {
+            let (text, quoted) = self.fields.text_of(field);
             if !quoted && self.fields.nulls.has(&text) {
                 values.append_null();
             } else {
@@ -285,38 +303,23 @@ impl<'a> Build<'a, '_> {
 
     fn binary(&mut self) -> ArrayRef {
         let mut values = BinaryBuilder::new();
-        for row in 0..self.rows() {
-            let text = self.plain(row);
-            let value = text.as_deref().and_then(value::hex);
-            if value.is_none() && text.is_some() {
-                self.misfit(row);
-            }
-            values.append_option(value);
-        }
+        self.each(value::hex, |value| values.append_option(value));
         Arc::new(values.finish())
     }
 
     fn fixed_binary(&mut self, size: i32) -> Result<ArrayRef> {
-        let mut values = FixedSizeBinaryBuilder::new(size);
-        for row in 0..self.rows() {
-            let text = self.plain(row);
-            let fits = |bytes: &Vec<u8>| usize::try_from(size).is_ok_and(|size| bytes.len() == size);
-            match text.as_deref().and_then(value::hex).filter(fits) {
-                Some(bytes) => values.append_value(bytes)?,
-                None => {
-                    if text.is_some() {
-                        self.misfit(row);
-                    }
-                    values.append_null();
-                }
-            }
-        }
-        Ok(Arc::new(values.finish()))
+        let fits = |bytes: &Vec<u8>| usize::try_from(size).is_ok_and(|size| bytes.len() == size);
+        let mut values = Vec::with_capacity(self.rows());
+        self.each(|text| value::hex(text).filter(fits), |value| values.push(value));
+        Ok(Arc::new(FixedSizeBinaryArray::try_from_sparse_iter_with_size(
+            values.into_iter(),
+            size,
+        )?))
     }
 
     /// Lists and structs stand in CSV as JSON.
     fn nested(&mut self, field: &Field) -> Result<ArrayRef> {
-        let texts: Vec<_> = (0..self.rows()).map(|row| self.plain(row)).collect();
+        let texts: Vec<_> = self.plain().collect();
         let texts: Vec<_> = texts.iter().map(Option::as_deref).collect();
         let mut wrong = Vec::new();
         let array = json::array(field, field.name(), &texts, &mut wrong)?;
@@ -327,5 +330,35 @@ impl<'a> Build<'a, '_> {
             within: found.path,
         }));
         Ok(array)
+    }
+}
+
+/// The validity of rows of which nearly all are valid: runs of them cost nothing.
+struct Validity {
+    valid: NullBufferBuilder,
+    run: usize,
+}
+
+impl Validity {
+    fn new(rows: usize) -> Self {
+        Self {
+            valid: NullBufferBuilder::new(rows),
+            run: 0,
+        }
+    }
+
+    #[inline]
+    fn append(&mut self, valid: bool) {
+        if valid {
+            self.run += 1;
+        } else {
+            self.valid.append_n_non_nulls(std::mem::take(&mut self.run));
+            self.valid.append_null();
+        }
+    }
+
+    fn finish(mut self) -> Option<NullBuffer> {
+        self.valid.append_n_non_nulls(self.run);
+        self.valid.finish()
     }
 }

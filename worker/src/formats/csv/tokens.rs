@@ -71,6 +71,18 @@ impl Tokens {
         self.quotes
     }
 
+    /// The bytes of the fields of one column, row by row, their quotes included.
+    pub(crate) fn column(&self, column: usize) -> impl Iterator<Item = Range<usize>> {
+        let rows = self
+            .starts
+            .iter()
+            .zip(self.ends.chunks_exact(self.columns.max(1)));
+        rows.map(move |(start, ends)| {
+            let start = if column == 0 { *start } else { ends[column - 1] + 1 };
+            start as usize..ends[column] as usize
+        })
+    }
+
     /// The bytes of a field, its quotes included.
     pub(crate) fn field(&self, row: usize, column: usize) -> Range<usize> {
         let at = row * self.columns + column;
@@ -173,7 +185,12 @@ impl Walk<'_> {
             while hits != 0 {
                 let at = index * 8 + (hits.trailing_zeros() / 8) as usize;
                 hits &= hits - 1;
-                if at >= self.skip && self.visit(bytes, at).is_none() {
+                if at < self.skip {
+                    continue;
+                }
+                if bytes[at] == self.delimiter {
+                    self.end_field(at);
+                } else if self.visit(bytes, at).is_none() {
                     return;
                 }
             }
@@ -189,16 +206,19 @@ impl Walk<'_> {
         }
     }
 
-    /// `None`: enough was found, or a quote is not closed.
     #[inline]
+    fn end_field(&mut self, at: usize) {
+        self.tokens.ends.push(narrow(at));
+        self.field = at + 1;
+    }
+
+    /// `None`: enough was found, or a quote is not closed.
     fn visit(&mut self, bytes: &[u8], at: usize) -> Option<()> {
         let byte = bytes[at];
         if byte == self.delimiter {
-            // Bytes are counted in 32 bits: a run is never longer than the largest record.
-            self.tokens.ends.push(u32::try_from(at).ok()?);
-            self.field = at + 1;
+            self.end_field(at);
         } else if byte == b'\n' || byte == b'\r' {
-            self.end_record(at)?;
+            self.end_record(at);
             let both = byte == b'\r' && bytes.get(at + 1) == Some(&b'\n');
             self.begin_record(bytes, at + 1 + usize::from(both));
             return (self.tokens.starts.len() < self.max_rows).then_some(());
@@ -214,19 +234,18 @@ impl Walk<'_> {
         Some(())
     }
 
-    fn end_record(&mut self, at: usize) -> Option<()> {
+    fn end_record(&mut self, at: usize) {
         let fields = self.tokens.ends.len() - self.base + 1;
         let empty = at == self.row;
         if fields == self.tokens.columns && !empty && !self.in_comment {
-            self.tokens.starts.push(u32::try_from(self.row).ok()?);
-            self.tokens.ends.push(u32::try_from(at).ok()?);
+            self.tokens.starts.push(narrow(self.row));
+            self.tokens.ends.push(narrow(at));
         } else {
             self.tokens.ends.truncate(self.base);
             if !empty && !self.in_comment {
                 self.tokens.odd.push(self.row..at);
             }
         }
-        Some(())
     }
 
     fn begin_record(&mut self, bytes: &[u8], at: usize) {
@@ -239,12 +258,8 @@ impl Walk<'_> {
 
     fn finish(mut self, bytes: &[u8], last: bool) -> Scanned {
         let full = self.tokens.starts.len() >= self.max_rows;
-        if last
-            && !full
-            && self.unclosed.is_none()
-            && self.row < bytes.len()
-            && self.end_record(bytes.len()).is_some()
-        {
+        if last && !full && self.unclosed.is_none() && self.row < bytes.len() {
+            self.end_record(bytes.len());
             self.row = bytes.len();
         } else {
             self.tokens
@@ -256,6 +271,11 @@ impl Walk<'_> {
             unclosed: self.unclosed,
         }
     }
+}
+
+/// Bytes are counted in 32 bits: the largest record that can be allowed is 2 GiB, and so is what is in view.
+fn narrow(at: usize) -> u32 {
+    u32::try_from(at).unwrap_or(u32::MAX)
 }
 
 /// The position of the quote that closes a field whose text begins at `from`. A quote at the very end may be the

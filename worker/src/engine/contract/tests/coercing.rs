@@ -7,6 +7,7 @@ use arrow::{
 };
 
 use super::*;
+use crate::connector::Op;
 
 fn coerce(
     stream: &StreamSpec,
@@ -306,9 +307,9 @@ fn a_reader_may_change_to_a_narrower_schema_but_not_to_another() {
     .unwrap();
     let mut coercer = contract.coercer(&Arc::new(reader)).unwrap();
     let second = batch(vec![("id", array(Int32Array::from(vec![5])))]);
-    let coerced = coercer.coerce(Payload::new(second)).unwrap();
-    assert_eq!(numbers(&coerced, 0), [Some(5)]);
-    assert!(coerced.payload.batch.column(1).is_null(0));
+    let narrow = coercer.coerce(Payload::new(second)).unwrap();
+    assert_eq!(numbers(&narrow, 0), [Some(5)]);
+    assert!(narrow.payload.batch.column(1).is_null(0));
     let third = batch(vec![
         ("id", array(Int64Array::from(vec![5]))),
         ("y", array(Int64Array::from(vec![5]))),
