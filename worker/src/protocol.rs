@@ -81,6 +81,16 @@ impl Committed {
     pub fn at(&self) -> (u64, u64) {
         (self.generation, self.seq)
     }
+
+    /// Where the next commit stands; one that replaces what is there begins a generation.
+    #[must_use]
+    pub fn next(&self, replace: bool) -> (u64, u64) {
+        match (self.generation, replace) {
+            (0, _) => (1, 1),
+            (generation, true) => (generation + 1, 1),
+            (generation, false) => (generation, self.seq + 1),
+        }
+    }
 }
 
 /// One commit, whole.
@@ -165,11 +175,7 @@ impl Permit {
     /// Generation and number of the next commit.
     #[must_use]
     pub fn next(&self, replace: bool) -> (u64, u64) {
-        match (self.last.generation, replace) {
-            (0, _) => (1, 1),
-            (generation, true) => (generation + 1, 1),
-            (generation, false) => (generation, self.last.seq + 1),
-        }
+        self.last.next(replace)
     }
 }
 

@@ -179,7 +179,7 @@ impl Table {
         if state.nonce == commit.nonce && state.at() == at {
             return Ok(());
         }
-        if at != next(state, commit.replace) {
+        if at != state.next(commit.replace) {
             let (generation, seq) = state.at();
             let message = format!("commit {}.{} of {id} follows {generation}.{seq}", at.0, at.1);
             return Err(Error::bug(message).into());
@@ -389,14 +389,6 @@ pub(super) fn keys(batch: &RecordBatch, key: &[String]) -> Result<Vec<u128>> {
 pub(super) fn size(batch: &RecordBatch) -> u64 {
     let bytes = |column: &ArrayRef| column.to_data().get_slice_memory_size().unwrap_or_default() as u64;
     batch.columns().iter().map(bytes).sum()
-}
-
-fn next(state: &Committed, replace: bool) -> (u64, u64) {
-    match (state.generation, replace) {
-        (0, _) => (1, 1),
-        (generation, true) => (generation + 1, 1),
-        (generation, false) => (generation, state.seq + 1),
-    }
 }
 
 /// Rows in other columns: what is missing is null.

@@ -28,8 +28,6 @@ pub(super) struct Head {
     pub(super) committed: Committed,
     /// The manifest of what is current; none before the first commit.
     pub(super) manifest: Option<String>,
-    /// The random mark of the write that made this head.
-    pub(super) nonce: String,
 }
 
 /// Every file that is current, and the index.

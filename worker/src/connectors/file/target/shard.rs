@@ -110,11 +110,11 @@ impl FileShard {
         if head.committed.nonce == commit.nonce && head.committed.at() == (commit.generation, commit.seq) {
             return Ok(Outcome::Done);
         }
-        if head.committed.at() != permit.last().at() {
-            return Err(Error::bug(format!(
-                "{} holds another commit than this worker's last",
-                self.heads.place()
-            )));
+        let (generation, seq) = (commit.generation, commit.seq);
+        if head.committed.next(commit.replace) != (generation, seq) {
+            let place = self.heads.place();
+            let (last, number) = head.committed.at();
+            return Err(Error::bug(format!("commit {generation}.{seq} in {place} follows {last}.{number}")));
         }
         let manifest = self.next_manifest(permit, commit, &head).await?;
         let next = Head {
@@ -126,7 +126,6 @@ impl FileShard {
                 nonce: commit.nonce.clone(),
             },
             manifest: Some(write_manifest(&self.storage, &manifest).await?),
-            nonce: commit.nonce.clone(),
             ..head
         };
         Ok(match self.swap(&next, Some(&version)).await? {
@@ -181,16 +180,15 @@ impl Shard for FileShard {
                         shard: self.id.clone(),
                         committed,
                         manifest: None,
-                        nonce: nonce.to_owned(),
                     };
                     (head, None)
                 }
             };
             if version.is_some() {
-                if head.nonce == nonce && head.committed.epoch == epoch {
+                if head.committed.epoch == epoch {
                     return Ok(Some(head.committed));
                 }
-                if head.committed.epoch >= epoch {
+                if head.committed.epoch > epoch {
                     return Err(Error::fenced(format!(
                         "{} is held under epoch {}",
                         self.heads.place(),
@@ -198,7 +196,6 @@ impl Shard for FileShard {
                     )));
                 }
                 head.committed.epoch = epoch;
-                nonce.clone_into(&mut head.nonce);
             }
             if let Cas::Done(_) = self.swap(&head, version.as_ref()).await? {
                 return Ok(version.map(|_| head.committed));

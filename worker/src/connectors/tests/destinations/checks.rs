@@ -6,7 +6,7 @@ use arrow::{
     array::{AsArray, Int64Array, RecordBatch, StringArray},
     datatypes::{DataType, Field, Schema},
 };
-use millrace_crds::flow::WriteMode::{Append, Overwrite, Upsert};
+use millrace_crds::flow::WriteMode::{self, Append, Overwrite, Upsert};
 use serde_json::json;
 
 use super::subjects::Subject;
@@ -99,30 +99,40 @@ pub(super) async fn staged_rows_are_invisible_until_they_are_committed(subject: 
     assert_eq!(ground.entries().await.len(), 3);
 }
 
-pub(super) async fn a_commit_that_is_sent_twice_counts_once(subject: &dyn Subject) {
-    for mode in [Append, Upsert, Overwrite] {
-        let ground = Ground::open(subject.destination(), mode).await;
-        let permit = ground.acquire().await.unwrap();
-        let staged = ground.stage(&permit, &FIRST).await;
-        let commit = ground.next(&permit, vec![staged], mode == Overwrite);
-        let number = (commit.generation, commit.seq);
-        let outcome = ground.shard.commit(&permit, &commit).await;
-        assert!(matches!(outcome, Outcome::Done), "{outcome:?}");
-        let before = subject.people(ground.shard.as_ref()).await;
-        // Done, or an answer after which the protocol reads back, and finds its own mark.
-        let again = ground.shard.commit(&permit, &commit).await;
-        assert!(
-            matches!(again, Outcome::Done | Outcome::Fenced | Outcome::Unknown(_)),
-            "{again:?}"
-        );
-        let found = ground.shard.last_committed().await.unwrap().unwrap();
-        assert_eq!((&found.nonce, found.at()), (&commit.nonce, number));
-        assert_eq!(subject.people(ground.shard.as_ref()).await, before);
-        // The commit never reached the store: the next owner goes on from the destination.
-        let mut next = ground.acquire().await.unwrap();
-        assert_eq!((next.last().at(), &next.last().offset), (number, &commit.offset));
-        ground.deliver(&mut next, &[(9, "z", Insert)]).await;
-    }
+pub(super) async fn an_append_that_is_sent_twice_counts_once(subject: &dyn Subject) {
+    counts_once(subject, Append).await;
+}
+
+pub(super) async fn an_upsert_that_is_sent_twice_counts_once(subject: &dyn Subject) {
+    counts_once(subject, Upsert).await;
+}
+
+pub(super) async fn an_overwrite_that_is_sent_twice_counts_once(subject: &dyn Subject) {
+    counts_once(subject, Overwrite).await;
+}
+
+async fn counts_once(subject: &dyn Subject, mode: WriteMode) {
+    let ground = Ground::open(subject.destination(), mode).await;
+    let permit = ground.acquire().await.unwrap();
+    let staged = ground.stage(&permit, &FIRST).await;
+    let commit = ground.next(&permit, vec![staged], mode == Overwrite);
+    let number = (commit.generation, commit.seq);
+    let outcome = ground.shard.commit(&permit, &commit).await;
+    assert!(matches!(outcome, Outcome::Done), "{outcome:?}");
+    let before = subject.people(ground.shard.as_ref()).await;
+    // Done, or an answer after which the protocol reads back, and finds its own mark.
+    let again = ground.shard.commit(&permit, &commit).await;
+    assert!(
+        matches!(again, Outcome::Done | Outcome::Fenced | Outcome::Unknown(_)),
+        "{again:?}"
+    );
+    let found = ground.shard.last_committed().await.unwrap().unwrap();
+    assert_eq!((&found.nonce, found.at()), (&commit.nonce, number));
+    assert_eq!(subject.people(ground.shard.as_ref()).await, before);
+    // The commit never reached the store: the next owner goes on from the destination.
+    let mut next = ground.acquire().await.unwrap();
+    assert_eq!((next.last().at(), &next.last().offset), (number, &commit.offset));
+    ground.deliver(&mut next, &[(9, "z", Insert)]).await;
 }
 
 pub(super) async fn a_commit_out_of_order_is_not_applied(subject: &dyn Subject) {
