@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import csv
 import os
+import re
+import subprocess
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -26,6 +28,14 @@ def ground(name: str) -> str:
     return value
 
 
+def program() -> Path:
+    """The program under test."""
+    target = os.environ.get("CARGO_TARGET_DIR", harness.ROOT / "target")
+    binary = Path(os.environ.get("MILLRACE_BIN", Path(target) / "debug" / "millrace"))
+    assert binary.is_file(), f"{binary} is not built: cargo build, or name one by MILLRACE_BIN"
+    return binary
+
+
 @pytest.fixture(scope="session")
 def full() -> bool:
     """Whether sweeps are to be run whole (`tests/run --full`) or sampled."""
@@ -41,24 +51,30 @@ def workdir(tmp_path: Path) -> Path:
 @pytest.fixture
 def millrace(workdir: Path) -> Iterator[Millrace]:
     """`millrace("run", file, env=..., check=False)` runs the program; `millrace.start(...)` leaves it running."""
-    target = os.environ.get("CARGO_TARGET_DIR", harness.ROOT / "target")
-    binary = Path(os.environ.get("MILLRACE_BIN", Path(target) / "debug" / "millrace"))
-    assert binary.is_file(), f"{binary} is not built: cargo build, or name one by MILLRACE_BIN"
-    program = Millrace(binary, workdir)
-    yield program
-    program.end()
+    started = Millrace(program(), workdir)
+    yield started
+    started.end()
+
+
+@pytest.fixture(scope="session")
+def built_in() -> set[str]:
+    """The connectors of the program."""
+    shown = subprocess.run([program(), "connectors"], capture_output=True, text=True, check=True).stdout
+    return set(re.findall(r"^│ (\w+)", shown, re.MULTILINE)) - {"connector"}
 
 
 @pytest.fixture
-def postgres() -> Iterator[Postgres]:
+def postgres(request: pytest.FixtureRequest) -> Iterator[Postgres]:
     """A fresh database."""
+    if "millrace" in request.fixturenames and "postgres" not in request.getfixturevalue("built_in"):
+        pytest.skip("the program has no connector for PostgreSQL yet")
     with harness.database(ground("MILLRACE_TEST_POSTGRES"), f"test_{uuid.uuid4().hex[:12]}") as fresh:
         yield fresh
 
 
 @pytest.fixture
-def s3() -> Iterator[S3]:
-    """A fresh bucket."""
+def s3() -> S3:
+    """A fresh bucket; it ends with the server."""
     fresh = S3(
         bucket=f"test-{uuid.uuid4().hex[:12]}",
         endpoint=ground("MILLRACE_TEST_S3_ENDPOINT"),
@@ -67,8 +83,7 @@ def s3() -> Iterator[S3]:
         secret_key=ground("MILLRACE_TEST_S3_SECRET_KEY"),
     )
     fresh.files.create_dir(fresh.bucket)
-    yield fresh
-    fresh.files.delete_dir(fresh.bucket)
+    return fresh
 
 
 @pytest.fixture

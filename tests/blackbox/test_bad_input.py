@@ -217,12 +217,29 @@ def test_a_wrong_field_is_refused_with_its_place(
     assert "hunter2" not in said
 
 
-@pytest.mark.parametrize("word", ["no", "on", "off", "yes", "~"])
-def test_words_that_yaml_once_took_for_booleans_are_never_guessed(word: str, refused: Callable[..., str]) -> None:
+@pytest.mark.parametrize("word", ["no", "on", "off", "yes", "true", "1.5", "2026-01-01T00:00:00Z"])
+def test_words_that_yaml_takes_for_something_else_are_no_text_without_quotes(
+    word: str, refused: Callable[..., str], run: Run, workdir: Path
+) -> None:
+    text = dump(base()).replace("    primaryKey:\n    - id", f"    primaryKey:\n    - {word}")
+    assert word in text
+    if word.startswith("2026"):
+        # YAML 1.2 and kubectl have no times: this is text, and a column that is not there.
+        (workdir / "lake.yaml").write_text(text)
+        write_table(customers(3), workdir / "in.csv")
+        assert word in run(workdir / "lake.yaml", check=False).stderr
+    else:
+        refused(text, "spec.streams[0].primaryKey[0]", "quotes", line=f"- {word}")
+
+
+@pytest.mark.parametrize(("word", "suspended"), [("on", True), ("yes", True), ("off", False), ("no", False)])
+def test_words_for_booleans_mean_what_they_mean_to_kubectl(
+    word: str, suspended: bool, millrace: Millrace, workdir: Path
+) -> None:
     text = dump(base()).replace("  source:\n    name: shop", f"  suspend: {word}\n  source:\n    name: shop")
-    if word == "~":
-        pytest.skip("a null is a field that is not written")
-    refused(text, "spec.suspend", line="suspend:")
+    (workdir / "lake.yaml").write_text(text)
+    write_table(customers(3), workdir / "in.csv")
+    assert ("suspended" in millrace("validate", workdir / "lake.yaml").stderr) == suspended
 
 
 @pytest.mark.parametrize(
@@ -230,7 +247,8 @@ def test_words_that_yaml_once_took_for_booleans_are_never_guessed(word: str, ref
 )
 def test_a_quoted_name_stays_text(name: str, column: str, run: Run, workdir: Path, manifest: Manifest, files: FileSink) -> None:
     (workdir / "in.csv").write_text(f"{column},v\nx,1\n")
-    flow = manifest(source=csv_source(workdir / "in.csv", primary_key=[name]), destination=files.spec())
+    flow = manifest(source=csv_source(workdir / "in.csv", primary_key=["QUOTED"]), destination=files.spec())
+    flow.write_text(flow.read_text().replace("QUOTED", f'"{name}"'))
     run(flow)
     assert files.table(flow, "in").column_names == [column, "v"]
 
@@ -529,7 +547,7 @@ def test_columns_of_a_declared_schema_must_be_there_or_fit(run: Run, workdir: Pa
 def test_a_key_that_is_not_there_is_told(run: Run, workdir: Path, manifest: Manifest, files: FileSink) -> None:
     source = write_table(customers(3), workdir / "in.csv")
     result = run(manifest(source=csv_source(source, primary_key=["idd"]), destination=files.spec()), check=False)
-    assert result.returncode == CONFIG and "idd" in result.stderr and "`id`" in result.stderr, str(result)
+    assert result.returncode == CONFIG and "idd" in result.stderr and "did you mean" in result.stderr, str(result)
 
 
 @pytest.mark.parametrize(
@@ -540,7 +558,6 @@ def test_a_key_that_is_not_there_is_told(run: Run, workdir: Path, manifest: Mani
         "select a.id from input a join input b on a.id = b.id",
         "select id from other",
         "delete from input",
-        "select id, from input",
         "select nme from input",
         "select id from input limit 3",
         "select id from read_csv('/etc/passwd')",

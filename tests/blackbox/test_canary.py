@@ -67,7 +67,7 @@ class Watcher:
 
     def finds_nothing(self, result: Result, but: Path | None = None) -> None:
         """Checks standard output and error, all files in the directory, and the arguments."""
-        assert len(result.stderr) > 500, "nothing was logged, so nothing was tested"
+        assert "begins" in result.stderr, "nothing was logged, so nothing was tested"
         found = {"stdout": result.stdout.encode(), "stderr": result.stderr.encode()}
         found |= {"arguments": b"\n".join(self.arguments)}
         for path in self.millrace.cwd.rglob("*"):
@@ -178,7 +178,7 @@ def test_i12_keys_of_a_bucket_stay_where_they_belong(
     credentials = [*by_secret("secretAccessKey"), *by_secret("accessKeyId")]
     faults = {
         "403": [Fault("fail_before", status=403, times=None)],
-        "500": [Fault("fail_before", status=500, times=30)],
+        "500": [Fault("fail_before", status=500, times=30)],  # which passes
     }
     with HttpProxy(s3.endpoint, faults.get(what, [])) as proxy:
         endpoint = "http://127.0.0.1:1" if what == "unreachable" else proxy.url
@@ -193,7 +193,7 @@ def test_i12_keys_of_a_bucket_stay_where_they_belong(
         )
         env = {"MILLRACE_FAILPOINT": "stage.write=panic"} if what == "panic" else {}
         result = watcher.run("run", flow, env=env)
-    assert (result.returncode == 0) == (what == "well"), str(result)
+    assert (result.returncode == 0) == (what in ("well", "500")), str(result)
     watcher.finds_nothing(result, but=flow)
     for stored in s3.keys():
         assert not any(form in s3.get(stored) for form in spellings(s3.secret_key)), stored

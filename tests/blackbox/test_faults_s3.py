@@ -160,7 +160,7 @@ def test_f21_an_older_head_is_noticed(bucket: Bucket, s3: S3) -> None:
 
 def large() -> pa.Table:
     """Enough for an upload in parts, which no compression makes smaller."""
-    texts = [os.urandom(48).hex() for _ in range(120_000)]
+    texts = [os.urandom(48).hex() for _ in range(200_000)]
     return pa.table({"id": pa.array(range(len(texts)), pa.int64()), "text": texts})
 
 
