@@ -288,3 +288,24 @@ def test_a_signal_drains_and_commits(
     assert running.stop() == 0
     assert "stopping" in running.told
     assert lake.table(path).num_rows == 500_000
+
+
+def test_a_stream_that_pushes_makes_way_for_a_trigger_and_goes_on(
+    workdir: Path, manifest: Write, watch: Callable[..., Watch], lake: Lake
+) -> None:
+    connection = {"mode": "push", "ratePerSecond": 200, "streams": ["messages"]}
+    path = manifest(
+        source={"connector": "generator", "connection": connection},
+        destination=parquet_files(workdir / "out", "append"),
+        mode="Continuous",
+    )
+    running = watch(path)
+    until(lambda: (workdir / "out" / "messages" / "HEAD.json").exists())
+    annotate(path, "Flow", "delta_load", "1")
+    until(lambda: [t["state"] for t in running.triggers()] == ["Succeeded"])
+    before = lake.table(path).num_rows
+    until(lambda: lake.table(path).num_rows > before)
+    assert running.stop() == 0
+    numbers = lake.table(path).column("seq").to_pylist()
+    assert sorted(numbers) == list(range(1, len(numbers) + 1))
+    assert sum(load["inserted"] for load in running.loads()) == len(numbers)

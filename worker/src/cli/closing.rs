@@ -30,10 +30,10 @@ pub(super) struct Ended {
 /// How results are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum Output {
-    /// A table.
+    /// For people
     #[default]
     Text,
-    /// JSON.
+    /// For programs
     Json,
 }
 

@@ -11,6 +11,7 @@ use futures::{StreamExt, stream};
 use millrace_crds::{JobPlan, Plan, flow::Mode};
 
 use super::{
+    annotated,
     closing::{self, Ended, INTERRUPTED, Output},
     display::Display,
     exit::Exit,
@@ -45,6 +46,9 @@ pub(super) struct RunArgs {
     /// Run this Flow only: NAME or NAMESPACE/NAME
     #[arg(long, value_name = "NAME")]
     flow: Option<String>,
+    /// Run this Job only, and no Flow by itself
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["watch", "full", "delta"])]
+    job: Option<String>,
     #[command(flatten)]
     pub(super) state: StateArgs,
     /// Count what would be inserted, updated and deleted, and write nothing
@@ -53,10 +57,11 @@ pub(super) struct RunArgs {
     /// Let full loads delete more than the Flow's maxDeleteFraction
     #[arg(long)]
     allow_deletes: bool,
-    /// Take over the state of the Flow with this UID
+    /// Take over the state of the Flow with this UID, as the annotation millrace.dev/adopt-state does
     #[arg(long, value_name = "UID")]
     adopt_state: Option<String>,
-    /// Go on: read the manifests again when they change, and run intervals, schedules and triggers
+    /// Go on: read the manifests again when they change, and run intervals, schedules, triggers and new Jobs, each
+    /// once. With `--output json`, each load is one line of JSON as it ends
     #[arg(long)]
     watch: bool,
     /// How the closing report is written to standard output
@@ -72,6 +77,8 @@ struct Task {
     flow: Flow,
     job: Option<JobPlan>,
     streams: Vec<String>,
+    /// The UID whose state an annotation hands over.
+    adopt: Option<String>,
 }
 
 /// Runs.
@@ -119,19 +126,42 @@ impl RunArgs {
     fn chosen(&self, loaded: &Loaded) -> Result<Vec<(Plan, Option<JobPlan>)>> {
         let wanted = |plan: &Plan| self.flow.as_ref().is_none_or(|name| is_named(plan, name));
         let flows = loaded.resolution.plans.iter().map(|plan| (plan.clone(), None));
+        let flows = flows.filter(|_| self.job.is_none());
         let jobs = loaded
             .resolution
             .jobs
             .iter()
+            .filter(|job| self.job.as_ref().is_none_or(|name| job.name == *name))
             .map(|job| (job.plan.clone(), Some(job.clone())));
         let mut chosen: Vec<_> = flows.chain(jobs).filter(|(plan, _)| wanted(plan)).collect();
         chosen.iter_mut().for_each(|(plan, _)| self.state.apply(plan));
-        match (&self.flow, chosen.is_empty()) {
-            (Some(name), true) => Err(loaded.no_flow(name)),
-            (None, true) => Err(Error::config("there is no Flow and no Job in these manifests")
+        match (&self.flow, &self.job, chosen.is_empty()) {
+            (_, Some(name), true) => Err(self.no_job(loaded, name)),
+            (Some(name), None, true) => Err(loaded.no_flow(name)),
+            (None, None, true) => Err(Error::config("there is no Flow and no Job in these manifests")
                 .advice("`millrace init` writes one to start from")),
             _ => Ok(chosen),
         }
+    }
+
+    fn no_job(&self, loaded: &Loaded, name: &str) -> Error {
+        let names: Vec<&str> = loaded
+            .resolution
+            .jobs
+            .iter()
+            .map(|job| job.name.as_str())
+            .collect();
+        let of = self
+            .flow
+            .as_ref()
+            .map(|flow| format!(" of Flow {flow}"))
+            .unwrap_or_default();
+        let known = if names.is_empty() {
+            "no Job at all".to_owned()
+        } else {
+            names.join(", ")
+        };
+        Error::config(format!("these manifests have no Job {name}{of}")).advice(format!("they have {known}"))
     }
 
     /// Whether this Flow is to be run.
@@ -174,6 +204,7 @@ async fn open(loaded: &Loaded, chosen: Vec<(usize, (Plan, Option<JobPlan>))>) ->
                     flow,
                     job,
                     streams: Vec::new(),
+                    adopt: annotated::adopts(loaded, &plan),
                 },
             )),
             Err(error) => errors.push(error),
@@ -265,12 +296,18 @@ async fn all(
 }
 
 async fn one(task: Task, request: &Request, display: &Display) -> Ended {
-    let Task { flow, job, streams } = task;
+    let Task {
+        flow,
+        job,
+        streams,
+        adopt,
+    } = task;
     if request.drain.asked() {
         return skipped(&flow.plan, job.as_ref(), INTERRUPTED);
     }
     let request = Request {
         streams,
+        adopt: request.adopt.clone().or(adopt),
         ..request.clone()
     };
     let result = match &job {
