@@ -117,7 +117,7 @@ impl Follower {
     async fn open(shared: &Arc<Shared>, unit: Arc<Unit>, asked: Option<Wanted>) -> Result<Self> {
         let flow = Arc::new(Flow::open(unit.plan.clone(), &unit.secrets).await?);
         flow.require()?;
-        let standing = history::standing(&flow).await.context("state")?;
+        let standing = history::standing(&flow).await?;
         let now = Timestamp::now();
         let schedule = Schedule::new(&unit.plan, history::last(&standing, &shared.request.streams), now)?;
         let books = Books::new(flow.store.clone(), &unit.plan.state.id, &unit.plan.flow.uid);
