@@ -5,6 +5,7 @@
 
 mod files;
 mod follow;
+mod take;
 mod tally;
 mod task;
 mod unit;
