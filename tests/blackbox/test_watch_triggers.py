@@ -423,3 +423,31 @@ def test_a_schedule_loads_each_minute(
     until(lambda: len(running.loads()) == 1, seconds=65)
     assert running.loads()[0]["inserted"] == 3 and time.gmtime().tm_sec < 10
     assert running.stop() == 0
+
+
+def test_named_streams_alone_are_watched(
+    millrace: Millrace, two_tables: Path, watch: Callable[..., Watch]
+) -> None:
+    unknown = millrace("run", two_tables, "--watch", "--stream", "nope", check=False)
+    assert unknown.returncode == 2 and "`nope`" in unknown.stderr
+    running = watch(two_tables, "--stream", "users")
+    running.wait(1)
+    annotate(two_tables, "Flow", "full_load", "1")
+    assert [s["name"] for s in running.wait(2)] == ["users", "users"]
+    assert running.stop() == 0
+
+
+def test_a_newer_worker_is_never_fought(
+    millrace: Millrace, workdir: Path, manifest: Write, watch: Callable[..., Watch], lake: Lake
+) -> None:
+    path = manifest(
+        source={"connector": "generator", "connection": {"rows": 400_000}},
+        destination=parquet_files(workdir / "out", "append"),
+    )
+    older = watch(path)
+    until(lambda: "begins" in older.told)
+    older.process.send_signal(signal.SIGSTOP)
+    millrace("run", path)
+    older.process.send_signal(signal.SIGCONT)
+    assert older.process.wait(60) == 77, older.told
+    assert lake.table(path).num_rows == 400_000

@@ -84,6 +84,17 @@ pub(super) async fn sleep(time: Option<Duration>) {
     }
 }
 
+/// Those of the wanted streams that a Flow has.
+async fn narrow(flow: &Flow, wanted: &[String]) -> Result<Option<Vec<String>>> {
+    if wanted.is_empty() {
+        return Ok(Some(Vec::new()));
+    }
+    let mut mine = flow.streams(&[]).await?;
+    mine.retain(|stream| wanted.contains(&stream.name));
+    let names: Vec<String> = mine.into_iter().map(|stream| stream.name).collect();
+    Ok(Some(names).filter(|names| !names.is_empty()))
+}
+
 #[derive(PartialEq)]
 enum Next {
     /// The manifests have changed.
@@ -99,6 +110,8 @@ pub(super) struct Follower {
     pub(super) flow: Arc<Flow>,
     pub(super) books: Books,
     pub(super) schedule: Schedule,
+    /// The streams that the command line names and this Flow has; empty: all of its own. `None`: it has none of them.
+    pub(super) streams: Option<Vec<String>>,
     /// What the command line asks for, until it has been done.
     pub(super) asked: Option<Wanted>,
     /// When a stream that pushes is to be opened, and how often that has failed; `None`: it has ended.
@@ -113,9 +126,14 @@ impl Follower {
     async fn open(shared: &Arc<Shared>, unit: Arc<Unit>, asked: Option<Wanted>) -> Result<Self> {
         let flow = Arc::new(Flow::open(unit.plan.clone(), &unit.secrets).await?);
         flow.require()?;
+        let streams = narrow(&flow, &shared.request.streams).await?;
         let standing = history::standing(&flow).await?;
         let now = Timestamp::now();
-        let schedule = Schedule::new(&unit.plan, history::last(&standing, &shared.request.streams), now)?;
+        let schedule = Schedule::new(
+            &unit.plan,
+            history::last(&standing, streams.as_deref().unwrap_or_default()),
+            now,
+        )?;
         let books = Books::new(flow.store.clone(), &unit.plan.state.id, &unit.plan.flow.uid);
         Ok(Self {
             shared: shared.clone(),
@@ -123,6 +141,7 @@ impl Follower {
             flow,
             books,
             schedule,
+            streams,
             asked,
             continuous: Some((now, 0)),
             made_way: false,
@@ -156,6 +175,9 @@ impl Follower {
 
     /// What comes next, if anything is to be done now.
     async fn next(&mut self) -> Result<Option<Task>> {
+        if self.streams.is_none() {
+            return Ok(None);
+        }
         let suspended = self.unit.plan.run.suspend;
         let batch = self
             .look(|ledger| if suspended { None } else { ledger.begin() })
@@ -202,7 +224,7 @@ impl Follower {
 
     /// How long there is nothing to do; `None`: until the manifests change.
     fn idle(&self) -> Option<Duration> {
-        if self.unit.plan.run.suspend || !self.unit.scheduled {
+        if self.unit.plan.run.suspend || !self.unit.scheduled || self.streams.is_none() {
             return None;
         }
         let next = match self.is_continuous() {

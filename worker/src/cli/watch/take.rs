@@ -18,7 +18,7 @@ use crate::{
     cli::{closing::Ended, out},
     engine::{
         counts::Counts,
-        flow::Report,
+        flow::{Report, Request},
         ledger::{Batch, End},
         schedule::Due,
     },
@@ -57,7 +57,10 @@ impl Follower {
         let work = task.clone().perform(
             self.flow.clone(),
             self.unit.clone(),
-            self.shared.request.clone(),
+            Request {
+                streams: self.streams.clone().unwrap_or_default(),
+                ..self.shared.request.clone()
+            },
             self.shared.display.clone(),
             stop.subscribe(),
         );
