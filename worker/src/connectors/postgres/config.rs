@@ -149,7 +149,10 @@ impl PostgresConfig {
     pub fn new(plan: &SystemPlan) -> Result<Self> {
         let mut all: Map<String, Value> = plan.connection.clone();
         // What begins so speaks of the columns that the engine adds.
-        let options = plan.options.iter().filter(|(key, _)| !key.starts_with("_millrace"));
+        let options = plan
+            .options
+            .iter()
+            .filter(|(key, _)| !key.starts_with("_millrace"));
         all.extend(options.map(|(key, value)| (key.clone(), value.clone())));
         if all.contains_key("password") {
             return Err(Error::config(format!(

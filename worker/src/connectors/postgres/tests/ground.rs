@@ -87,6 +87,11 @@ fn flow() -> FlowRef {
 }
 
 impl Ground {
+    /// Host and port of the server.
+    pub(super) fn address(&self) -> String {
+        format!("{}:{}", self.url.host_str().unwrap(), self.url.port().unwrap())
+    }
+
     /// Another connection.
     pub(super) async fn another(&self) -> Client {
         open(&self.url).await
