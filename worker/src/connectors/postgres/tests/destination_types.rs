@@ -351,7 +351,7 @@ async fn a_value_that_postgres_cannot_hold_is_refused_by_name_and_nothing_is_wri
             "finer than microseconds",
         ),
         (
-            Arc::new(TimestampSecondArray::from(vec![0, 9_300_000_000_000])),
+            Arc::new(TimestampSecondArray::from(vec![0, 9_223_371_331_200])),
             "beyond what PostgreSQL can hold",
         ),
         (
