@@ -241,25 +241,15 @@ impl Shard for PostgresShard {
     async fn fence(&self, epoch: Epoch, nonce: &str) -> Result<Option<Committed>> {
         let mut link = self.control().await?;
         self.ledger.ensure(&mut link).await.context(self.context())?;
-        // A worker that went silent in its commit holds the row until the server ends its transaction.
-        let config = &self.server.config;
-        let patience = config.lock_timeout.get() + config.idle_in_transaction_timeout.get();
-        link.run(&format!("SET lock_timeout = {}", patience.as_millis()))
-            .await
-            .context(self.context())?;
         let shares = !matches!(
             self.stream.write_mode,
             millrace_crds::flow::WriteMode::Overwrite | millrace_crds::flow::WriteMode::Upsert
         );
+        // A worker that went silent in its commit holds the row until the server ends its transaction.
         self.ledger
             .fence(&mut link, epoch, nonce, shares)
             .await
             .context(self.context())?;
-        link.run(&format!(
-            "SET lock_timeout = {}",
-            config.lock_timeout.get().as_millis()
-        ))
-        .await?;
         let last = self.ledger.last(&mut link).await.context(self.context())?;
         self.keep(link).await;
         Ok(last)
