@@ -518,6 +518,22 @@ def test_an_unknown_trigger_is_told(millrace: Millrace, workdir: Path) -> None:
     assert "ful_load" in str(result) and "full_load" in str(result), str(result)
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("hostNetwork", True),
+        ("containers", [{"name": "other", "image": "x"}]),
+        ("securityContext", {"runAsUser": 0}),
+        ("volumes", [{"name": "root", "hostPath": {"path": "/"}}]),
+        ("serviceAccountName", "admin"),
+        ("env", [{"name": "TOKEN", "value": "hunter2hunter2"}]),
+    ],
+)
+def test_a_pod_field_outside_the_safe_subset_is_refused(field: str, value: Any, refused: Callable[..., str]) -> None:
+    said = refused(put(base(), f"Flow.spec.pod.{field}", value), "spec.pod", field)
+    assert "hunter2" not in said
+
+
 def test_ten_thousand_streams_are_validated_in_time(millrace: Millrace, workdir: Path) -> None:
     documents = base()
     documents[0]["spec"]["streams"] = [{"name": f"t{n}", "primaryKey": ["id"]} for n in range(10_000)]

@@ -148,6 +148,10 @@ NTHS = range(1, 9) if FULL else (1, 2, 3, 4)
 @pytest.mark.parametrize("load", ["first", "second"])
 @pytest.mark.parametrize("nth", NTHS)
 def test_f17_a_lost_answer_to_the_head_is_settled_by_reading_back(bucket: Bucket, nth: int, load: str) -> None:
+    lost_answer_is_settled(bucket, nth, load)
+
+
+def lost_answer_is_settled(bucket: Bucket, nth: int, load: str) -> None:
     rows = customers(300)
     if load == "second":
         bucket.load(rows)
