@@ -7,6 +7,7 @@ pub mod file;
 pub mod generator;
 pub mod memory;
 pub mod null;
+pub mod postgres;
 pub mod stdout;
 #[cfg(test)]
 mod tests;
@@ -27,6 +28,7 @@ pub static CONNECTORS: &[Connector] = &[
     generator::CONNECTOR,
     memory::CONNECTOR,
     null::CONNECTOR,
+    postgres::CONNECTOR,
     stdout::CONNECTOR,
 ];
 

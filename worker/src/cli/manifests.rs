@@ -26,7 +26,7 @@ use crate::{
 #[derive(Args, Clone, Debug)]
 pub(super) struct Manifests {
     /// Manifests (YAML or JSON, several documents in one file too), or directories of them
-    #[arg(required = true, value_name = "FILE|DIR")]
+    #[arg(default_value = ".", value_name = "FILE|DIR")]
     pub(super) paths: Vec<PathBuf>,
 }
 

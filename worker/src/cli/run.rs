@@ -82,11 +82,7 @@ pub(super) async fn run(args: RunArgs) -> Result<Exit> {
     let loaded = manifests::load(&args.manifests.paths)?;
     let chosen = args.chosen(&loaded)?;
     let drain = Drain::default();
-    if args.watch
-        || chosen
-            .iter()
-            .any(|(plan, _)| plan.run.mode == Mode::Continuous && !args.dry_run)
-    {
+    if args.watch {
         return watch::run(args, loaded, drain).await;
     }
     let to_stderr = chosen
@@ -236,6 +232,11 @@ async fn all(
     parallel: usize,
 ) -> Vec<(usize, Ended)> {
     let mut groups: Vec<Vec<(usize, Task)>> = Vec::new();
+    // Those that never end keep none of the others waiting.
+    let endless = tasks
+        .iter()
+        .filter(|(_, task)| task.job.is_none() && is_continuous(&task.flow, request))
+        .count();
     for task in tasks {
         let state = |task: &Task| task.flow.plan.state.id.clone();
         match groups.iter_mut().find(|group| {
@@ -255,7 +256,7 @@ async fn all(
         ended
     });
     groups
-        .buffer_unordered(parallel)
+        .buffer_unordered(parallel + endless)
         .collect::<Vec<_>>()
         .await
         .into_iter()
@@ -279,6 +280,13 @@ async fn one(task: Task, request: &Request, display: &Display) -> Ended {
             })
             .await
         }
+        None if is_continuous(&flow, &request) => {
+            shown(&flow, display, async |observe| {
+                flow.run_continuous(&request, observe, request.drain.receiver())
+                    .await
+            })
+            .await
+        }
         None => shown(&flow, display, async |observe| flow.run(&request, observe).await).await,
     };
     Ended {
@@ -286,6 +294,11 @@ async fn one(task: Task, request: &Request, display: &Display) -> Ended {
         ..skipped(&flow.plan, job.as_ref(), "")
     }
     .begun()
+}
+
+/// A stream that never ends, unless one load of it is asked for.
+fn is_continuous(flow: &Flow, request: &Request) -> bool {
+    flow.plan.run.mode == Mode::Continuous && request.load.is_none() && !request.dry_run
 }
 
 /// Runs with a display.

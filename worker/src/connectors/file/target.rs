@@ -79,7 +79,7 @@ fn file_bytes() -> u64 {
 }
 
 fn row_group_rows() -> usize {
-    1 << 20
+    1 << 19
 }
 
 fn clean_after_hours() -> u32 {

@@ -3,7 +3,7 @@
 mod checks;
 mod subjects;
 
-use self::subjects::{Files, Memory, S3};
+use self::subjects::{Files, Memory, Postgres, S3};
 
 /// Runs every check on one subject.
 macro_rules! behaves {
@@ -49,3 +49,4 @@ macro_rules! behaves {
 behaves!(memory: Some(Memory::new()));
 behaves!(files: Some(Files::new()));
 behaves!(s3: S3::new());
+behaves!(postgres: Postgres::new().await);

@@ -125,7 +125,9 @@ impl FileShard {
         if checks && head.committed.next(commit.replace) != (generation, seq) {
             let place = self.heads.place();
             let (last, number) = head.committed.at();
-            return Err(Error::bug(format!("commit {generation}.{seq} in {place} follows {last}.{number}")));
+            return Err(Error::bug(format!(
+                "commit {generation}.{seq} in {place} follows {last}.{number}"
+            )));
         }
         let manifest = self.next_manifest(permit, commit, &head).await?;
         let next = Head {

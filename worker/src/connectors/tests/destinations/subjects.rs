@@ -14,8 +14,8 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    connector::{Destination, Shard, System},
-    connectors::{self, tests::ground::system},
+    connector::{Destination, Range, Shard, System},
+    connectors::{self, postgres::tests::ground as postgres, tests::ground::system},
     secrets::Secrets,
     storage::Storage,
 };
@@ -142,6 +142,30 @@ impl Subject for S3 {
 
     async fn batches(&self, shard: &dyn Shard) -> Vec<RecordBatch> {
         parquet(&self.0, shard).await
+    }
+}
+
+/// Tables in a database of their own on the server of `MILLRACE_TEST_POSTGRES`.
+pub(super) struct Postgres(postgres::Ground);
+
+impl Postgres {
+    pub(super) async fn new() -> Option<Self> {
+        postgres::ground().await.map(Self)
+    }
+}
+
+#[async_trait]
+impl Subject for Postgres {
+    fn destination(&self) -> Arc<dyn Destination> {
+        connectors::destination(self.0.system(json!({}))).unwrap()
+    }
+
+    async fn batches(&self, _shard: &dyn Shard) -> Vec<RecordBatch> {
+        if self.0.one("SELECT to_regclass('public.orders') IS NULL").await == "t" {
+            return Vec::new();
+        }
+        let stream = postgres::stream("public.orders", &[], &[]);
+        vec![postgres::load(self.0.source(json!({})).as_ref(), &stream, &Range::Full).await.batch]
     }
 }
 

@@ -1,0 +1,361 @@
+//! Deltas lose no row and read none twice, whatever commits when.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::ground::{Ground, delta, ground, load, read, sorted, stream};
+use crate::connector::{Range, Source};
+
+const TIMES: &str = "CREATE TABLE t (id int PRIMARY KEY, at timestamptz DEFAULT now(), v text)";
+
+async fn ids(
+    source: &dyn Source,
+    spec: &crate::stream::StreamSpec,
+    after: &mut Option<Value>,
+) -> Vec<String> {
+    let read = delta(source, spec, after.take()).await;
+    *after = read.watermark;
+    sorted(&read.batch, "id")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_commits_late_is_in_the_next_delta() {
+    let Some(ground) = ground().await else { return };
+    ground.sql(TIMES).await;
+    ground.sql("INSERT INTO t VALUES (1)").await;
+    let (source, spec) = (ground.source(json!({})), stream("public.t", &["id"], &["at"]));
+    let mut after = load(&*source, &spec, &Range::Full).await.watermark;
+    let slow = ground.another().await;
+    slow.batch_execute("BEGIN; INSERT INTO t VALUES (2)")
+        .await
+        .unwrap();
+    ground.sql("SELECT pg_sleep(0.01)").await;
+    ground.sql("INSERT INTO t VALUES (3)").await;
+    // 3 waits with 2: its cursor is not below the start of the open transaction.
+    assert_eq!(ids(&*source, &spec, &mut after).await, Vec::<String>::new());
+    slow.batch_execute("COMMIT").await.unwrap();
+    assert_eq!(ids(&*source, &spec, &mut after).await, ["2", "3"]);
+    assert_eq!(ids(&*source, &spec, &mut after).await, Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_load_takes_its_lower_bound_before_it_reads() {
+    let Some(ground) = ground().await else { return };
+    ground.sql(TIMES).await;
+    let (source, spec) = (ground.source(json!({})), stream("public.t", &["id"], &["at"]));
+    let slow = ground.another().await;
+    slow.batch_execute("BEGIN; INSERT INTO t VALUES (1)")
+        .await
+        .unwrap();
+    ground.sql("INSERT INTO t VALUES (2)").await;
+    let full = load(&*source, &spec, &Range::Full).await;
+    assert_eq!(sorted(&full.batch, "id"), ["2"]);
+    slow.batch_execute("COMMIT").await.unwrap();
+    let mut after = full.watermark;
+    let second = ids(&*source, &spec, &mut after).await;
+    assert!(second.contains(&"1".to_owned()), "{second:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ties_at_the_bound_are_read_once() {
+    let Some(ground) = ground().await else { return };
+    ground.sql(TIMES).await;
+    let (source, spec) = (ground.source(json!({})), stream("public.t", &["id"], &["at"]));
+    ground
+        .sql("INSERT INTO t SELECT g, '2024-05-05 05:05:05.123456+00' FROM generate_series(1, 1000) g")
+        .await;
+    let mut after = None;
+    assert_eq!(ids(&*source, &spec, &mut after).await.len(), 1000);
+    ground
+        .sql("INSERT INTO t SELECT g FROM generate_series(1001, 2000) g")
+        .await;
+    assert_eq!(ids(&*source, &spec, &mut after).await.len(), 1000);
+    assert_eq!(ids(&*source, &spec, &mut after).await.len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_prepared_transaction_holds_back_the_bound_of_its_table_alone() {
+    let Some(ground) = ground().await else { return };
+    ground.sql(TIMES).await;
+    ground.sql("CREATE TABLE u (LIKE t INCLUDING ALL)").await;
+    let source = ground.source(json!({}));
+    let spec = stream("public.t", &["id"], &["at"]);
+    let mut after = delta(&*source, &spec, None).await.watermark;
+    ground
+        .sql("BEGIN; INSERT INTO t VALUES (1); PREPARE TRANSACTION 'p'")
+        .await;
+    ground
+        .sql("INSERT INTO t VALUES (2); INSERT INTO u VALUES (3)")
+        .await;
+    assert_eq!(ids(&*source, &spec, &mut after).await, Vec::<String>::new());
+    let other = delta(&*source, &stream("public.u", &["id"], &["at"]), None).await;
+    assert_eq!(sorted(&other.batch, "id"), ["3"]);
+    let full = load(&*source, &spec, &Range::Full).await;
+    ground.sql("COMMIT PREPARED 'p'").await;
+    assert_eq!(ids(&*source, &spec, &mut after).await, ["1", "2"]);
+    let mut after_full = full.watermark;
+    assert!(
+        ids(&*source, &spec, &mut after_full)
+            .await
+            .contains(&"1".to_owned())
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_counter_that_commits_late_is_found_by_its_transaction() {
+    let Some(ground) = ground().await else { return };
+    ground
+        .sql("CREATE TABLE c (id bigserial PRIMARY KEY, v text); INSERT INTO c (v) VALUES ('a'), ('b')")
+        .await;
+    let (source, spec) = (
+        ground.source(json!({"lateMargin": "100ms"})),
+        stream("public.c", &["id"], &["id"]),
+    );
+    let full = load(&*source, &spec, &Range::Full).await;
+    let mut after = full.watermark;
+    assert_eq!(after.as_ref().unwrap()["after"], json!(["2"]));
+    let slow = ground.another().await;
+    // A subtransaction has a number of its own.
+    slow.batch_execute("BEGIN; SAVEPOINT s; INSERT INTO c (v) VALUES ('late'); RELEASE s")
+        .await
+        .unwrap();
+    ground.sql("INSERT INTO c (v) VALUES ('early')").await;
+    assert_eq!(ids(&*source, &spec, &mut after).await, ["4"]);
+    assert!(after.as_ref().unwrap().get("late").is_some());
+    // Read again, to be known by its key, for as long as the older transaction is open.
+    assert_eq!(ids(&*source, &spec, &mut after).await, ["4"]);
+    slow.batch_execute("COMMIT").await.unwrap();
+    assert!(ids(&*source, &spec, &mut after).await.contains(&"3".to_owned()));
+    assert!(after.as_ref().unwrap().get("late").is_none());
+    assert_eq!(ids(&*source, &spec, &mut after).await, Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_the_right_to_see_others_nothing_is_lost_either() {
+    let Some(ground) = ground().await else { return };
+    ground.sql(TIMES).await;
+    ground
+        .sql("CREATE ROLE plain LOGIN PASSWORD 'plain'; GRANT SELECT ON t TO plain")
+        .await;
+    let system = ground.system_as("plain", Some("plain"), json!({"lateMargin": "100ms"}));
+    let source = super::super::source(system).unwrap();
+    let spec = stream("public.t", &["id"], &["at"]);
+    let mut after = delta(&*source, &spec, None).await.watermark;
+    assert!(!source.late_commits_safe());
+    let slow = ground.another().await;
+    slow.batch_execute("BEGIN; INSERT INTO t VALUES (1)")
+        .await
+        .unwrap();
+    ground.sql("INSERT INTO t VALUES (2)").await;
+    assert_eq!(ids(&*source, &spec, &mut after).await, ["2"]);
+    slow.batch_execute("COMMIT").await.unwrap();
+    assert!(ids(&*source, &spec, &mut after).await.contains(&"1".to_owned()));
+    ground.sql("DROP OWNED BY plain; DROP ROLE plain").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn local_times_days_and_several_columns_serve_as_cursors() {
+    let Some(ground) = ground().await else { return };
+    ground
+        .sql(
+            "CREATE TABLE l (id int PRIMARY KEY, at timestamp DEFAULT (now() AT TIME ZONE 'Asia/Tokyo'),
+             day date DEFAULT (now() AT TIME ZONE 'Asia/Tokyo')::date, a int, b int);
+             INSERT INTO l (id, a, b) VALUES (1, 1, 1), (2, 1, 2)",
+        )
+        .await;
+    let source = ground.source(json!({"cursorTimeZone": "Asia/Tokyo"}));
+    for cursor in [&["at"][..], &["day"], &["a", "b"]] {
+        let spec = stream("public.l", &["id"], cursor);
+        ground.sql("DELETE FROM l WHERE id > 2").await;
+        let mut after = None;
+        assert_eq!(ids(&*source, &spec, &mut after).await, ["1", "2"], "{cursor:?}");
+        ground
+            .sql("INSERT INTO l (id, a, b) VALUES (3, 1, 2), (4, 2, 0)")
+            .await;
+        let mut next = ids(&*source, &spec, &mut after).await;
+        // Days and ties of counters are read again, to be known by their key.
+        next.retain(|id| id > &"2".to_owned());
+        assert_eq!(next, ["3", "4"], "{cursor:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clocks_that_are_set_back_lose_nothing() {
+    let Some(ground) = ground().await else { return };
+    // The bound in local time is the least local time of the next hours, whatever the zone does meanwhile.
+    for (moment, zone, expected) in [
+        (
+            "2024-10-27 00:30:00+00",
+            "Europe/Stockholm",
+            "2024-10-27 02:00:00",
+        ),
+        (
+            "2024-10-27 01:30:00+00",
+            "Europe/Stockholm",
+            "2024-10-27 02:30:00",
+        ),
+        (
+            "2024-10-26 12:34:56.789+00",
+            "Europe/Stockholm",
+            "2024-10-26 14:34:56.789",
+        ),
+        (
+            "2024-04-06 15:10:00+00",
+            "Australia/Lord_Howe",
+            "2024-04-07 01:40:00",
+        ),
+        (
+            "2024-04-06 14:10:00+00",
+            "Australia/Lord_Howe",
+            "2024-04-07 01:10:00",
+        ),
+    ] {
+        let sql = super::super::bounds::local_sql();
+        let sql = format!(
+            "SELECT ({})::text FROM (SELECT '{moment}'::timestamptz AS at) b",
+            sql.replace("$1", &format!("'{zone}'"))
+        );
+        assert_eq!(ground.one(&sql).await, expected, "{moment} {zone}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_without_cursor_are_counted_and_a_backfill_is_half_open() {
+    let Some(ground) = ground().await else { return };
+    ground.sql(TIMES).await;
+    ground
+        .sql(
+            "INSERT INTO t VALUES (1, '2024-01-01 00:00+00'), (2, '2024-01-31 23:59:59.999999+00'), (3, '2024-02-01 00:00+00'), \
+             (4, NULL), (5, NULL)",
+        )
+        .await;
+    let (source, spec) = (ground.source(json!({})), stream("public.t", &["id"], &["at"]));
+    let read = delta(&*source, &spec, None).await;
+    assert_eq!(sorted(&read.batch, "id"), ["1", "2", "3"]);
+    assert_eq!(read.metadata[0]["nullCursors"], json!(2));
+    let nothing = delta(&*source, &spec, read.watermark).await;
+    assert_eq!(
+        (nothing.batch.num_rows(), &nothing.metadata[0]["nullCursors"]),
+        (0, &json!(2))
+    );
+    let range = Range::Backfill {
+        from: "2024-01-01".into(),
+        to: "2024-02-01".into(),
+    };
+    let back = load(&*source, &spec, &range).await;
+    assert_eq!(sorted(&back.batch, "id"), ["1", "2"]);
+    assert!(back.watermark.is_none());
+    let full = load(&*source, &spec, &Range::Full).await;
+    assert_eq!(full.batch.num_rows(), 5);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_parts_see_one_snapshot_while_writers_are_at_work() {
+    let Some(ground) = ground().await else { return };
+    ground
+        .sql(
+            "CREATE TABLE w (id int PRIMARY KEY, v int, pad text); \
+              INSERT INTO w SELECT g, 0, repeat('x', 200) FROM generate_series(1, 20000) g; ANALYZE w",
+        )
+        .await;
+    let mut spec = stream("public.w", &["id"], &[]);
+    spec.partitions = Some(7);
+    let source = ground.source(json!({"batchRows": 500}));
+    let writer = ground.another().await;
+    let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let stopped = stop.clone();
+    // Moves one from a row to another: the sum stays, in every snapshot.
+    let writing = tokio::spawn(async move {
+        while !stopped.load(std::sync::atomic::Ordering::Relaxed) {
+            writer
+                .batch_execute(
+                    "UPDATE w SET v = v + CASE WHEN id <= 10000 THEN 1 ELSE -1 END WHERE id % 100 = (random() * 99)::int; \
+                     DELETE FROM w WHERE id = 1; INSERT INTO w VALUES (1, 0, 'y')",
+                )
+                .await
+                .unwrap();
+        }
+    });
+    for _ in 0..5 {
+        let open = source.load(&spec, &Range::Full).await.unwrap();
+        assert_eq!(open.partitions(), 7);
+        let seen = read(&open).await;
+        assert_eq!(seen.batch.num_rows(), 20000);
+        let mut ids = sorted(&seen.batch, "id");
+        ids.dedup();
+        assert_eq!(ids.len(), 20000);
+    }
+    stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    writing.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_is_lost_is_worth_another_try_and_never_an_end() {
+    let Some(ground) = ground().await else { return };
+    ground
+        .sql("CREATE TABLE k (id int, pad text); INSERT INTO k SELECT g, repeat('x', 500) FROM generate_series(1, 50000) g")
+        .await;
+    let source = ground.source(json!({"batchRows": 100}));
+    let open = source
+        .load(&stream("public.k", &[], &[]), &Range::Full)
+        .await
+        .unwrap();
+    let mut reader = open.read(0).await.unwrap();
+    assert!(reader.next().await.unwrap().is_some());
+    kill(&ground).await;
+    let error = loop {
+        match reader.next().await {
+            Ok(Some(_)) => {}
+            Ok(None) => panic!("a read that was cut off ended as if it were whole"),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.kind, crate::error::ErrorKind::Transient, "{error}");
+    let gone = open.read(0).await.err().unwrap();
+    assert_eq!(gone.kind, crate::error::ErrorKind::Transient, "{gone}");
+}
+
+async fn kill(ground: &Ground) {
+    ground
+        .sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'millrace%' AND datname = current_database()")
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_settings_name_the_field_and_no_secret() {
+    let Some(ground) = ground().await else { return };
+    let try_source = |settings: Value| {
+        let system = ground.system_as("postgres", Some("s3cr3t-canary"), settings);
+        super::super::source(system)
+    };
+    for (settings, word) in [
+        (json!({"password": "s3cr3t-canary"}), "credentials"),
+        (json!({"url": "postgres://u:s3cr3t-canary@h/d"}), "credentials"),
+        (json!({"hots": "x"}), "hots"),
+        (json!({"port": 70000}), "port"),
+        (json!({"sslMode": "on"}), "on"),
+        (json!({"batchRows": 0}), "batchRows"),
+        (json!({"host": ""}), "host"),
+    ] {
+        let error = try_source(settings).err().unwrap();
+        assert_eq!(error.kind, crate::error::ErrorKind::Config, "{error}");
+        assert!(
+            error.to_string().contains(word) && !error.to_string().contains("s3cr3t"),
+            "{error}"
+        );
+    }
+    for (settings, kind) in [
+        (json!({"database": "no_such_db"}), crate::error::ErrorKind::Config),
+        (json!({"port": 1}), crate::error::ErrorKind::Transient),
+        (json!({"sslMode": "require"}), crate::error::ErrorKind::Config),
+        (
+            json!({"sslMode": "verify-full", "sslRootCert": "/no/such/file"}),
+            crate::error::ErrorKind::Config,
+        ),
+    ] {
+        let error = try_source(settings.clone()).unwrap().check().await.err().unwrap();
+        assert_eq!(error.kind, kind, "{settings}: {error}");
+        assert!(!error.to_string().contains("s3cr3t"), "{error}");
+    }
+}
