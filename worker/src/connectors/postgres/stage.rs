@@ -28,6 +28,7 @@ use super::{
 use crate::{
     connector::{Op, Rows, Stage, StageRequest, Staged},
     error::{Context, Error, Result},
+    failpoint,
     protocol::Epoch,
 };
 
@@ -146,6 +147,7 @@ impl PostgresStage {
 #[async_trait]
 impl Stage for PostgresStage {
     async fn write(&mut self, rows: Rows) -> Result<()> {
+        failpoint::hit("stage.write")?;
         let Some(ops) = rows.ops.as_deref().filter(|ops| ops.contains(&Op::Delete)) else {
             self.token.live += rows.batch.num_rows() as u64;
             if self.token.build || !self.order.by_key {
@@ -187,6 +189,7 @@ impl Stage for PostgresStage {
     }
 
     async fn finish(mut self: Box<Self>) -> Result<Staged> {
+        failpoint::hit("stage.finish")?;
         let context = format!("staging table {}", self.token.table);
         self.end_copy().await.context(&context)?;
         if let Some(index) = self.index.take() {
