@@ -12,9 +12,10 @@ import pytest
 import test_faults
 import test_faults_s3
 import test_semantics_state
+import test_semantics_watermarks
 from conftest import program
-from harness import S3, Millrace, Result
-from kit import Sink
+from harness import S3, Millrace, Postgres, Result
+from kit import FileSink, Sink
 from test_canary import Watcher
 from test_faults import Setup
 from test_faults_s3 import Bucket
@@ -71,6 +72,15 @@ def test_m4_a_refusal_that_is_not_read_back_is_seen(err: Err, bucket: Bucket) ->
         for nth in range(1, 5):
             test_faults_s3.lost_answer_is_settled(bucket, nth, "first")
         pytest.fail(unseen("m4"))
+
+
+def test_m7_a_cursor_without_its_ties_is_seen(
+    err: Err, run: Run, manifest: Manifest, postgres: Postgres, files: FileSink
+) -> None:
+    err("m7")
+    with pytest.raises(AssertionError):
+        test_semantics_watermarks.ties_lose_nothing(100, run, manifest, postgres, files)
+        pytest.fail(unseen("m7"))
 
 
 @pytest.mark.parametrize("destination", ["file", "postgres"])

@@ -169,7 +169,7 @@ def test_17_a_person_sees_and_changes_state(
     run(flow)
     shown = millrace("state", "list", flow, env=environment).stdout
     assert "public.items" in shown
-    shown = millrace("state", "show", "lake", "public.items", flow, env=environment, check=False)
+    shown = millrace("state", "show", "lake", flow, "--stream", "public.items", env=environment, check=False)
     assert shown.returncode == 0 and "watermark" in shown.stdout, str(shown)
 
 
