@@ -363,7 +363,8 @@ def test_names_that_a_system_would_merge_are_kept_apart_or_refused(
     result = run(flow, check=False)
     if result.returncode == 0:
         (row,) = sink.table(flow, "in").to_pylist()
-        assert (row[names[0]], row[names[1]]) == ("one", "two")
+        # Where a name is too long for the system, it gets one of its own.
+        assert set(row.values()) == {1, "one", "two"} and len(row) == 3
     else:
         assert all(name in result.stderr for name in names), str(result)
 

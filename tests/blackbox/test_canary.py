@@ -98,7 +98,7 @@ def role(postgres: Postgres) -> Iterator[str]:
     """A role whose password is the canary."""
     name = f"canary_{postgres.spec['database']}"
     escaped = CANARY.replace("'", "''")
-    postgres.execute(f"create role {name} login password '{escaped}'".replace("%", "%%"))
+    postgres.execute(f"create role {name} login password '{escaped}'")
     yield name
     postgres.execute(f"drop owned by {name}; drop role {name}")
 
