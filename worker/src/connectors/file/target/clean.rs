@@ -12,7 +12,7 @@ use super::{
     head::{Manifest, read_manifest},
     shard::FileShard,
 };
-use crate::{error::Result, protocol::Permit};
+use crate::{error::Result, failpoint, protocol::Permit};
 
 /// Removes what is unreferenced and old.
 pub(super) async fn unreferenced(shard: &FileShard, permit: &Permit) -> Result<()> {
@@ -30,7 +30,8 @@ pub(super) async fn unreferenced(shard: &FileShard, permit: &Permit) -> Result<(
     let mut old = Vec::new();
     for prefix in ["data/", "index/", "manifests/"] {
         for object in shard.storage.list(prefix).await? {
-            if !kept.contains(&object.key) && object.modified < before && is_past(&object.key, permit) {
+            let unreferenced = !kept.contains(&object.key) && is_past(&object.key, permit);
+            if object.modified < before && (unreferenced || failpoint::mutated("m9")) {
                 old.push(object.key);
             }
         }
