@@ -145,8 +145,12 @@ impl PostgresShard {
     async fn open_stage(&self, permit: &Permit, request: StageRequest) -> Result<PostgresStage> {
         let mut link = self.server.connect().await?;
         self.ledger.ensure(&mut link).await?;
-        if request.replace && failpoint::mutated("m8") && target::existing(&mut link, &self.target).await?.is_some() {
-            link.run(&format!("DELETE FROM {}", self.target.sql_name())).await?;
+        if request.replace
+            && failpoint::mutated("m8")
+            && target::existing(&mut link, &self.target).await?.is_some()
+        {
+            link.run(&format!("DELETE FROM {}", self.target.sql_name()))
+                .await?;
         }
         let columns = target::wanted(&request.schema)?;
         let there = match request.replace {
