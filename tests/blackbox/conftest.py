@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import csv
 import os
+import re
+import subprocess
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,7 +16,8 @@ from typing import Any
 
 import harness
 import pytest
-from harness import S3, Lake, Millrace, Postgres, Row, Spec
+from harness import S3, Lake, Millrace, Postgres, Result, Row, Spec
+from kit import FileSink, PostgresSink, Sink
 
 
 def ground(name: str) -> str:
@@ -23,6 +26,14 @@ def ground(name: str) -> str:
     if not value:
         pytest.fail(f'{name} is not set: use tests/run, or eval "$(tests/ground up)" first')
     return value
+
+
+def program() -> Path:
+    """The program under test."""
+    target = os.environ.get("CARGO_TARGET_DIR", harness.ROOT / "target")
+    binary = Path(os.environ.get("MILLRACE_BIN", Path(target) / "debug" / "millrace"))
+    assert binary.is_file(), f"{binary} is not built: cargo build, or name one by MILLRACE_BIN"
+    return binary
 
 
 @pytest.fixture(scope="session")
@@ -40,24 +51,37 @@ def workdir(tmp_path: Path) -> Path:
 @pytest.fixture
 def millrace(workdir: Path) -> Iterator[Millrace]:
     """`millrace("run", file, env=..., check=False)` runs the program; `millrace.start(...)` leaves it running."""
-    target = os.environ.get("CARGO_TARGET_DIR", harness.ROOT / "target")
-    binary = Path(os.environ.get("MILLRACE_BIN", Path(target) / "debug" / "millrace"))
-    assert binary.is_file(), f"{binary} is not built: cargo build, or name one by MILLRACE_BIN"
-    program = Millrace(binary, workdir)
-    yield program
-    program.end()
+    started = Millrace(program(), workdir)
+    yield started
+    started.end()
+
+
+@pytest.fixture(scope="session")
+def watches() -> None:
+    """For tests of `--watch`."""
+    if b"--watch is not there yet" in program().read_bytes():
+        pytest.skip("the program does not watch yet")
+
+
+@pytest.fixture(scope="session")
+def built_in() -> set[str]:
+    """The connectors of the program."""
+    shown = subprocess.run([program(), "connectors"], capture_output=True, text=True, check=True).stdout
+    return set(re.findall(r"^│ (\w+)", shown, re.MULTILINE)) - {"connector"}
 
 
 @pytest.fixture
-def postgres() -> Iterator[Postgres]:
+def postgres(request: pytest.FixtureRequest) -> Iterator[Postgres]:
     """A fresh database."""
+    if "millrace" in request.fixturenames and "postgres" not in request.getfixturevalue("built_in"):
+        pytest.skip("the program has no connector for PostgreSQL yet")
     with harness.database(ground("MILLRACE_TEST_POSTGRES"), f"test_{uuid.uuid4().hex[:12]}") as fresh:
         yield fresh
 
 
 @pytest.fixture
-def s3() -> Iterator[S3]:
-    """A fresh bucket."""
+def s3() -> S3:
+    """A fresh bucket; it ends with the server."""
     fresh = S3(
         bucket=f"test-{uuid.uuid4().hex[:12]}",
         endpoint=ground("MILLRACE_TEST_S3_ENDPOINT"),
@@ -66,8 +90,7 @@ def s3() -> Iterator[S3]:
         secret_key=ground("MILLRACE_TEST_S3_SECRET_KEY"),
     )
     fresh.files.create_dir(fresh.bucket)
-    yield fresh
-    fresh.files.delete_dir(fresh.bucket)
+    return fresh
 
 
 @pytest.fixture
@@ -119,3 +142,42 @@ def rows_of(lake: Lake) -> Callable[..., list[Row]]:
 def duck() -> Callable[..., list[tuple[Any, ...]]]:
     """`duck("select count(*) from t", t=lake.table(manifest))`: the answer of an independent engine."""
     return harness.duck
+
+
+@pytest.fixture
+def environment(request: pytest.FixtureRequest) -> dict[str, str]:
+    """The environment of the program: the credentials of the servers that the test uses."""
+    servers = [name for name in ("postgres", "s3") if name in request.fixturenames]
+    return {key: value for name in servers for key, value in request.getfixturevalue(name).env.items()}
+
+
+@pytest.fixture
+def run(millrace: Millrace, environment: dict[str, str]) -> Callable[..., Result]:
+    """`run(manifest, "--full", env=..., check=False)`: one run of the program, with its closing report as JSON."""
+
+    def once(
+        manifest: Path, *options: str | Path, env: Mapping[str, str] | None = None, **how: Any
+    ) -> Result:
+        every = {**environment, **(env or {})}
+        return millrace("run", manifest, "--output", "json", *options, env=every, **how)
+
+    return once
+
+
+SINKS = ("file", "postgres")
+
+
+@pytest.fixture(params=SINKS)
+def sink(request: pytest.FixtureRequest, workdir: Path, millrace: Millrace, environment: dict[str, str]) -> Sink:
+    """A destination; the test runs once for each kind."""
+    if request.param == "postgres":
+        postgres: Postgres = request.getfixturevalue("postgres")
+        environment.update(postgres.env)
+        return PostgresSink(postgres)
+    return FileSink(Lake(millrace), str(workdir / "out"))
+
+
+@pytest.fixture
+def files(workdir: Path, millrace: Millrace) -> FileSink:
+    """Parquet files as the destination."""
+    return FileSink(Lake(millrace), str(workdir / "out"))

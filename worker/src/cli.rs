@@ -4,21 +4,27 @@
 //! standard error, and an exit code: 0 done, 1 a stream failed, 2 something written by a person is wrong and nothing
 //! was read, 3 the state needs a person, 4 a signal ended the run early, 77 a newer worker took over.
 
+mod annotated;
 mod closing;
 mod connectors;
+mod discover;
 mod display;
 mod exit;
 mod failpoints;
 mod files;
 mod human;
+mod init;
 mod log;
 mod manifests;
 mod out;
 mod place;
+mod preview;
 mod run;
 mod schema;
 mod signals;
 mod state;
+mod status;
+mod trigger;
 mod validate;
 mod watch;
 mod yaml;
@@ -43,8 +49,18 @@ enum Command {
     /// Run the Flows and Jobs of manifests
     #[command(after_long_help = exit::HELP)]
     Run(Box<run::RunArgs>),
+    /// Write a manifest to start from, with rows that it reads
+    Init(init::InitArgs),
     /// Check manifests, and with --connect the systems that they name
     Validate(validate::ValidateArgs),
+    /// Ask Sources for their streams and schemas, as a `streams:` block to paste
+    Discover(discover::DiscoverArgs),
+    /// Show the first rows of a stream
+    Preview(preview::PreviewArgs),
+    /// Show where each stream stands, what became of triggers, and when the next run is due
+    Status(status::StatusArgs),
+    /// Ask a `run --watch` for a load, by an annotation in the manifest
+    Trigger(trigger::TriggerArgs),
     /// List the current files of a Flow, one path a line
     Files(files::FilesArgs),
     /// List the built-in connectors, or show one
@@ -79,6 +95,11 @@ pub fn main() -> ExitCode {
 async fn dispatch(command: Command) -> Result<Exit> {
     match command {
         Command::Run(args) => run::run(*args).await,
+        Command::Init(args) => init::run(&args),
+        Command::Discover(args) => discover::run(args).await,
+        Command::Preview(args) => preview::run(args).await,
+        Command::Status(args) => status::run(args).await,
+        Command::Trigger(args) => trigger::run(args).await,
         Command::Validate(args) => validate::run(args).await,
         Command::Files(args) => files::run(args).await,
         Command::Connectors(args) => connectors::run(&args),

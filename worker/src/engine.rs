@@ -15,14 +15,17 @@ pub mod dead_letter;
 pub mod deliver;
 pub mod drain;
 pub mod flow;
+pub mod history;
 pub mod job;
 pub mod lane;
+pub mod ledger;
 pub mod load;
 pub mod offset;
 pub mod pipeline;
 pub mod prepare;
 pub mod progress;
 pub mod rows;
+pub mod schedule;
 pub mod streams;
 pub mod transform;
 

@@ -22,6 +22,10 @@ use crate::error::{Error, Result};
 /// destination can make a column of that type.
 pub const PHYSICAL_TYPE: &str = "millrace.physicalType";
 
+/// Metadata of an Arrow field of text: no value was seen from which a type could be inferred, so that a type which is
+/// known already stays.
+pub const UNTYPED: &str = "millrace.untyped";
+
 /// Types that are text with a form of their own.
 const TEXT_FORMS: [&str; 3] = ["json", "jsonb", "uuid"];
 

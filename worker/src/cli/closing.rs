@@ -4,7 +4,7 @@ use comfy_table::CellAlignment;
 use millrace_crds::flow::DeliveryGuarantee;
 use serde_json::{Map, Value, json};
 
-use super::{exit::Exit, human, out};
+use super::{exit::Exit, human, out, watch::Closing};
 use crate::{
     engine::{
         counts::Counts,
@@ -30,10 +30,10 @@ pub(super) struct Ended {
 /// How results are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum Output {
-    /// A table.
+    /// For people
     #[default]
     Text,
-    /// JSON.
+    /// For programs
     Json,
 }
 
@@ -83,10 +83,18 @@ pub(super) fn close(ended: &[Ended], output: Output, dry_run: bool, to_stderr: b
     match (output, to_stderr) {
         (Output::Json, false) => out::json(&as_json(ended, dry_run))?,
         (Output::Json, true) => out::note(as_json(ended, dry_run)),
-        (Output::Text, false) => out::line(text(ended, dry_run))?,
-        (Output::Text, true) => out::note(text(ended, dry_run)),
+        (Output::Text, to_stderr) => match text(ended, dry_run) {
+            text if text.is_empty() => {}
+            text if to_stderr => out::note(text),
+            text => out::line(text)?,
+        },
     }
-    let failures: Vec<(String, &Error)> = ended.iter().flat_map(Ended::failures).collect();
+    Ok(exit(ended, Vec::new()))
+}
+
+/// Tells what failed, and how the program ends.
+fn exit(ended: &[Ended], more: Vec<(String, &Error)>) -> Exit {
+    let failures: Vec<(String, &Error)> = ended.iter().flat_map(Ended::failures).chain(more).collect();
     failures
         .iter()
         .for_each(|(place, error)| out::error(format_args!("{place}: {error}")));
@@ -96,11 +104,66 @@ pub(super) fn close(ended: &[Ended], output: Output, dry_run: bool, to_stderr: b
         .any(|stream| stream.outcome.is_ok());
     let exit = Exit::of(failures.iter().map(|(_, error)| *error), loaded);
     let interrupted = ended.iter().any(Ended::interrupted);
-    Ok(if exit == Exit::Done && interrupted {
+    if exit == Exit::Done && interrupted {
         Exit::Interrupted
     } else {
         exit
-    })
+    }
+}
+
+/// The same after a watch: what the streams have come to since its start. That a signal ended it is how it ends.
+///
+/// # Errors
+/// Where standard output cannot be written.
+pub(super) fn close_watch(closing: Closing) -> Result<Exit> {
+    let Closing {
+        mut ended,
+        errors,
+        output,
+        to_stderr,
+    } = closing;
+    for one in &mut ended {
+        if let Some(Ok(report)) = &mut one.result {
+            report.left.clear();
+        }
+    }
+    match (output, text(&ended, false)) {
+        // Each load was written as it ended.
+        (Output::Json, _) => {}
+        (Output::Text, text) if text.is_empty() => {}
+        (Output::Text, text) if to_stderr => out::note(text),
+        (Output::Text, text) => out::line(text)?,
+    }
+    let more: Vec<(String, &Error)> = errors.iter().map(|(name, error)| (name.clone(), error)).collect();
+    Ok(exit(&ended, more))
+}
+
+/// What a load has come to, a sentence for each stream.
+pub(super) fn sentences(ended: &Ended) -> Vec<String> {
+    let now = jiff::Zoned::now().strftime("%H:%M:%S").to_string();
+    let title = ended.title();
+    let loaded = ended
+        .streams()
+        .iter()
+        .filter_map(|stream| Some((stream, stream.outcome.as_ref().ok()?)));
+    loaded
+        .map(|(stream, counts)| {
+            let parts: Vec<String> = COLUMNS[..7]
+                .iter()
+                .filter(|(_, get)| get(counts) > 0)
+                .map(|(name, get)| format!("{} {name}", human::count(get(counts))))
+                .collect();
+            let parts = if parts.is_empty() {
+                "nothing new".to_owned()
+            } else {
+                parts.join(", ")
+            };
+            format!(
+                "{now} {title}, stream {}: {} load: {parts}",
+                stream.name, stream.load
+            )
+        })
+        .collect()
 }
 
 const COLUMNS: [(&str, fn(&Counts) -> u64); 9] = [
@@ -184,7 +247,8 @@ fn is_empty(stream: &StreamReport, counts: &Counts) -> bool {
     stream.load == "full" && counts.read == 0
 }
 
-fn as_json(ended: &[Ended], dry_run: bool) -> Value {
+/// The closing report, for programs.
+pub(super) fn as_json(ended: &[Ended], dry_run: bool) -> Value {
     let mut closing = json!({ "flows": ended.iter().map(flow_json).collect::<Vec<_>>() });
     if dry_run {
         closing["dryRun"] = true.into();

@@ -40,10 +40,20 @@ pub(super) async fn run(args: FilesArgs) -> Result<Exit> {
         let stream = streams::offline(&flow.plan, &name)?;
         let shard = flow.destination.shard(&flow.shard_id(&name), &stream).await?;
         for file in shard.files().await? {
-            out::line(file)?;
+            out::line(whole(&file))?;
         }
     }
     Ok(Exit::Done)
+}
+
+/// A path of this machine from its root on, so that it can be read from anywhere.
+fn whole(file: &str) -> String {
+    match file.contains("://") {
+        true => file.to_owned(),
+        false => {
+            std::path::absolute(file).map_or_else(|_| file.to_owned(), |path| path.display().to_string())
+        }
+    }
 }
 
 /// The streams of a Flow, from its state, so that nobody needs to reach the source; before the first load, from there.

@@ -5,7 +5,7 @@
 //! a worker at work meanwhile notices at its next write and stops.
 
 mod select;
-mod show;
+pub(super) mod show;
 
 use std::path::PathBuf;
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use arrow::datatypes::Schema;
 use millrace_crds::{
     flow::WriteMode,
-    plan::{Plan, StreamRule, StreamSelect},
+    plan::{Plan, SourcePlan, StreamRule, StreamSelect},
 };
 use regex::Regex;
 
@@ -45,7 +45,9 @@ pub async fn settle(plan: &Plan, source: &dyn Source, only: &[String]) -> Result
         let by_flow = plan.streams.is_empty() || plan.streams.contains(&info.name);
         by_rule && by_flow && (only.is_empty() || only.contains(&info.name))
     });
-    let streams: Vec<StreamSpec> = chosen.map(|info| spec(plan, &rules, info)).collect();
+    let streams: Vec<StreamSpec> = chosen
+        .map(|info| spec(plan.destination.write_mode, &rules, info))
+        .collect();
     if let Some(stream) = streams
         .iter()
         .find(|stream| stream.write_mode == WriteMode::Upsert && stream.primary_key.is_empty())
@@ -64,18 +66,40 @@ pub async fn settle(plan: &Plan, source: &dyn Source, only: &[String]) -> Result
     }
 }
 
+/// A stream as a Source alone describes it, for looking into it with no Flow at hand.
+///
+/// # Errors
+/// `config` where a regular expression is none.
+pub fn of_source(source: &SourcePlan, info: &StreamInfo) -> Result<StreamSpec> {
+    let rules = source.streams.iter().map(Rule::new).collect::<Result<Vec<_>>>()?;
+    Ok(spec(WriteMode::Append, &rules, info))
+}
+
+/// Whether a Source speaks of a stream of this name.
+///
+/// # Errors
+/// `config` where a regular expression is none.
+pub fn is_ruled(source: &SourcePlan, name: &str) -> Result<bool> {
+    let rules = source.streams.iter().map(Rule::new).collect::<Result<Vec<_>>>()?;
+    Ok(rules.is_empty() || rules.iter().any(|rule| rule.matches(name)))
+}
+
+/// The streams that the manifest names exactly.
+#[must_use]
+pub fn declared(rules: &[StreamRule]) -> Vec<String> {
+    let exact = |rule: &StreamRule| match &rule.select {
+        StreamSelect::Name(name) => Some(name.clone()),
+        StreamSelect::Match(_) => None,
+    };
+    rules.iter().filter_map(exact).collect()
+}
+
 /// Whether the Flow takes a stream of this name, as far as that can be told without the source.
 ///
 /// # Errors
 /// `config` where a regular expression is none.
 pub fn takes(plan: &Plan, name: &str) -> Result<bool> {
-    let rules = plan
-        .source
-        .streams
-        .iter()
-        .map(Rule::new)
-        .collect::<Result<Vec<_>>>()?;
-    let by_rule = rules.is_empty() || rules.iter().any(|rule| rule.matches(name));
+    let by_rule = is_ruled(&plan.source, name)?;
     let by_flow = plan.streams.is_empty() || plan.streams.iter().any(|stream| stream == name);
     Ok(!name.is_empty() && by_rule && by_flow)
 }
@@ -100,7 +124,7 @@ pub fn offline(plan: &Plan, name: &str) -> Result<StreamSpec> {
     };
     Ok(StreamSpec {
         discovered: None,
-        ..spec(plan, &rules, &info)
+        ..spec(plan.destination.write_mode, &rules, &info)
     })
 }
 
@@ -132,7 +156,7 @@ impl<'a> Rule<'a> {
 }
 
 /// An exact name counts more than a regular expression; among those, the first.
-fn spec(plan: &Plan, rules: &[Rule<'_>], info: &StreamInfo) -> StreamSpec {
+fn spec(write_mode: WriteMode, rules: &[Rule<'_>], info: &StreamInfo) -> StreamSpec {
     let exact = rules
         .iter()
         .find(|rule| rule.1.is_none() && rule.matches(&info.name));
@@ -153,7 +177,7 @@ fn spec(plan: &Plan, rules: &[Rule<'_>], info: &StreamInfo) -> StreamSpec {
         partitions: rule
             .and_then(|rule| rule.partitions)
             .map(|partitions| partitions as usize),
-        write_mode: plan.destination.write_mode,
+        write_mode,
     }
 }
 

@@ -57,6 +57,11 @@ impl Kind {
         }
     }
 
+    /// Whether there was a text to judge by.
+    pub(crate) fn seen(self) -> bool {
+        self.seen
+    }
+
     /// The type of a column that holds only such texts.
     pub(crate) fn data_type(self) -> DataType {
         if !self.seen {

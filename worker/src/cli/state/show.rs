@@ -84,6 +84,21 @@ fn brief(offset: &Value) -> String {
     }
 }
 
+/// Where the next delta would begin, as far as a cell of a table holds it.
+pub(in crate::cli) fn watermark(offset: &Value) -> String {
+    const LONGEST: usize = 48;
+    let text = match offset.get("watermark") {
+        None | Some(Value::Null) => String::new(),
+        Some(Value::String(text)) => text.clone(),
+        Some(other) => other.to_string(),
+    };
+    if text.chars().count() <= LONGEST {
+        text
+    } else {
+        text.chars().take(LONGEST - 1).chain(['…']).collect()
+    }
+}
+
 /// Shows revisions.
 ///
 /// # Errors
@@ -91,7 +106,7 @@ fn brief(offset: &Value) -> String {
 pub(super) async fn history(selected: &Selected, output: Output) -> Result<()> {
     out::note(format_args!("state: {}", selected.store.place()));
     let mut values = Vec::new();
-    let mut table = out::table(&["stream", "revision", "at", "cause", "run", "offset"]);
+    let mut table = out::table(&["stream", "revision", "at", "cause", "run", "watermark"]);
     for shard in selected.shards().await? {
         let history = admin::history(selected.store.as_ref(), &shard).await?;
         for Revision { at, run, committed } in &history {
@@ -101,7 +116,7 @@ pub(super) async fn history(selected: &Selected, output: Output) -> Result<()> {
                 at,
                 &run.cause,
                 &run.id,
-                &brief(&committed.offset),
+                &watermark(&committed.offset),
             ]);
         }
         values.push(json!({ "state": shard.state, "stream": shard.stream, "history": history }));

@@ -1,6 +1,9 @@
 //! A first look into files: compression, header, and a sample of the rows for the types of undeclared columns.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use futures::{StreamExt, TryStreamExt, stream};
@@ -16,6 +19,7 @@ use crate::{
         ndjson, parquet,
     },
     storage::{Object, Storage},
+    types::UNTYPED,
 };
 
 /// Bytes looked at in the front of a file, in its middle and at its end.
@@ -337,8 +341,9 @@ impl Columns {
     fn schema(self) -> Schema {
         let field = |name: &String| match self.found.get(name) {
             Some(Column::Typed(field)) => nullable(field),
-            Some(Column::Text(kind)) => Field::new(name, kind.data_type(), true),
-            None => Field::new(name, DataType::Utf8, true),
+            Some(Column::Text(kind)) if kind.seen() => Field::new(name, kind.data_type(), true),
+            _ => Field::new(name, DataType::Utf8, true)
+                .with_metadata(HashMap::from([(UNTYPED.to_owned(), String::new())])),
         };
         Schema::new(self.names.iter().map(field).collect::<Vec<_>>())
     }

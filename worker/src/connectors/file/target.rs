@@ -18,12 +18,13 @@ mod stage;
 use std::{path::Path, sync::Arc};
 
 use async_trait::async_trait;
-use jiff::Zoned;
+use jiff::{SignedDuration, Timestamp, Zoned};
 use millrace_crds::{
     flow::WriteMode,
     plan::S3Plan,
     template::{Template, Values},
 };
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -41,10 +42,11 @@ use crate::{
 
 /// Where files are written, and how.
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct FileTargetConfig {
     /// A directory or bucket, one a stream: a path (from the manifest on) or `s3://bucket/prefix`, with
     /// `{namespace}`, `{flow}`, `{stream}` and `{label:NAME}` filled in. Without `{stream}` each stream gets a directory.
+    #[schemars(length(min = 1), extend("format" = "template"))]
     pub url: String,
     /// The format.
     #[serde(default)]
@@ -65,7 +67,7 @@ pub struct FileTargetConfig {
     /// Columns by whose values files are put into directories `column=value`.
     #[serde(default)]
     pub partition_by: Vec<String>,
-    /// Files that no manifest refers to are removed after so many hours.
+    /// Files that are no longer current, or never were, are removed after so many hours.
     #[serde(default = "clean_after_hours")]
     pub clean_after_hours: u32,
     /// The S3 server, where it is not AWS.
@@ -74,12 +76,20 @@ pub struct FileTargetConfig {
     pub region: Option<String>,
 }
 
+impl FileTargetConfig {
+    /// What was replaced before this moment may be removed.
+    fn kept_since(&self, now: Timestamp) -> Timestamp {
+        let age = SignedDuration::from_hours(self.clean_after_hours.into());
+        now.checked_sub(age).unwrap_or(Timestamp::MIN)
+    }
+}
+
 fn file_bytes() -> u64 {
     256 << 20
 }
 
 fn row_group_rows() -> usize {
-    1 << 20
+    1 << 19
 }
 
 fn clean_after_hours() -> u32 {
@@ -89,6 +99,7 @@ fn clean_after_hours() -> u32 {
 /// Formats that are written.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
+#[schemars(transform = crate::formats::with_aliases)]
 pub enum FileFormat {
     /// Apache Parquet.
     #[default]
@@ -183,7 +194,7 @@ impl FileTarget {
     async fn open(&self, stream: &str) -> Result<(Storage, Arc<dyn CasStore>)> {
         let url = self.url(stream)?;
         let base = self.system.plan.base_dir.as_deref().map(Path::new);
-        let storage = Storage::open(&url, &self.system.plan.connection, &self.system.secrets, base)?;
+        let storage = Storage::open(&url, &self.system.plan.settings(), &self.system.secrets, base)?;
         let heads: Arc<dyn CasStore> = match (storage.local_path("")?, url.strip_prefix("s3://")) {
             (Some(root), _) => Arc::new(DirectoryCas::new(root)),
             (None, Some(rest)) => {

@@ -20,6 +20,7 @@ use super::{
 use crate::{
     connector::Staged,
     error::{Context, Error, ErrorKind, Result},
+    failpoint,
     protocol::{Commit, Outcome, Permit},
 };
 
@@ -100,6 +101,7 @@ impl<'a> Work<'a> {
         // A commit that is outlawed already prepares nothing.
         if let Some(last) = self.shard.ledger.last(link).await?
             && last.epoch > self.permit.epoch()
+            && !failpoint::mutated("m1")
         {
             return Ok(Claim::Settled(Outcome::Fenced));
         }

@@ -12,6 +12,7 @@ use tokio_postgres::{
 use super::{destination::ensure_schema, link::Link, target::Target};
 use crate::{
     error::{Error, Result},
+    failpoint,
     protocol::{Commit, Committed, Epoch, Outcome, Permit, ShardId},
 };
 
@@ -176,9 +177,13 @@ impl Ledger {
             return Ok(Claim::Settled(self.settle(link, permit, commit).await?));
         }
         let (generation, seq) = permit.last().at();
+        let expected = match failpoint::mutated("m1") {
+            true => "least($8, $9, $10) >= 0",
+            false => "epoch = $8 AND generation = $9 AND seq = $10",
+        };
         let sql = format!(
             "UPDATE {} SET generation = $3, seq = $4, \"offset\" = $5::text::jsonb, nonce = $6, target = $7 \
-             WHERE state_id = $1 AND shard = $2 AND epoch = $8 AND generation = $9 AND seq = $10",
+             WHERE state_id = $1 AND shard = $2 AND {expected}",
             self.state
         );
         let offset = encode(&commit.offset)?;

@@ -25,6 +25,7 @@ use crate::{
     connector::{Shard, Stage, StageRequest},
     diff::segment::SegmentRef,
     error::{Context, Result},
+    failpoint,
     protocol::{Commit, Committed, Epoch, Outcome, Permit, ShardId},
     stream::StreamSpec,
 };
@@ -145,6 +146,13 @@ impl PostgresShard {
     async fn open_stage(&self, permit: &Permit, request: StageRequest) -> Result<PostgresStage> {
         let mut link = self.server.connect().await?;
         self.ledger.ensure(&mut link).await?;
+        if request.replace
+            && failpoint::mutated("m8")
+            && target::existing(&mut link, &self.target).await?.is_some()
+        {
+            link.run(&format!("DELETE FROM {}", self.target.sql_name()))
+                .await?;
+        }
         let columns = target::wanted(&request.schema)?;
         let there = match request.replace {
             true => None,

@@ -14,7 +14,7 @@ use millrace_crds::{
 use super::fit::{Fit, fit, plain, plain_field, widen};
 use crate::{
     error::{Error, Result},
-    types::{join, type_name},
+    types::{UNTYPED, join, type_name},
 };
 
 /// One settled column. Where its field is not nullable, the manifest requires a value.
@@ -197,7 +197,9 @@ fn refuse_doubles(stream: &str, reader: &Schema) -> Result<()> {
 
 /// Nulls are allowed unless the manifest requires a value.
 fn optional(field: &Field) -> FieldRef {
-    Arc::new(super::fit::relaxed(field))
+    let mut field = super::fit::relaxed(field);
+    field.metadata_mut().remove(UNTYPED);
+    Arc::new(field)
 }
 
 /// The type that a known column is delivered in, now that it arrives as `incoming`.
@@ -208,6 +210,9 @@ pub(super) fn decide(
     declared: bool,
     mode: SchemaContract,
 ) -> Result<FieldRef> {
+    if incoming.metadata().contains_key(UNTYPED) && fit(&DataType::Utf8, known.data_type()) != Fit::Never {
+        return Ok(Arc::new(known.clone()));
+    }
     let from = plain(incoming.data_type());
     let type_ = match (known.data_type(), &from) {
         (DataType::Struct(parts), DataType::Struct(found)) => {

@@ -4,7 +4,7 @@
 
 use std::{
     io::Write,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use arrow::{csv, datatypes::SchemaRef, json, record_batch::RecordBatch};
@@ -70,7 +70,7 @@ impl Encoder {
     }
 
     /// Takes a batch; gives the bytes that are final.
-    pub(super) fn write(&mut self, batch: &RecordBatch) -> Result<Bytes> {
+    pub(super) fn write(&mut self, batch: &RecordBatch) -> Result<Vec<Bytes>> {
         match &mut self.writer {
             Writer::Parquet(writer) => writer.write(batch)?,
             Writer::Csv(writer) => writer.write(batch)?,
@@ -88,7 +88,7 @@ impl Encoder {
     }
 
     /// Ends the file; gives its last bytes.
-    pub(super) fn finish(self) -> Result<Bytes> {
+    pub(super) fn finish(self) -> Result<Vec<Bytes>> {
         match self.writer {
             Writer::Parquet(writer) => drop(writer.into_inner()?),
             Writer::Csv(writer) => writer.into_inner().finish()?,
@@ -101,23 +101,44 @@ impl Encoder {
     }
 }
 
-/// Takes what encoders write, until it is taken away; clones share it.
+/// Bytes in one piece of what an encoder wrote.
+const PIECE: usize = 1 << 20;
+
+/// Takes what encoders write, until it is taken away; clones share it. In pieces: the megabytes of a row group come at
+/// once, and one growing buffer would hold them twice.
 #[derive(Clone, Default)]
-struct Drain(Arc<Mutex<Vec<u8>>>);
+struct Drain(Arc<Mutex<Pieces>>);
+
+#[derive(Default)]
+struct Pieces {
+    full: Vec<Bytes>,
+    last: Vec<u8>,
+}
 
 impl Drain {
-    fn take(&self) -> Bytes {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner)).into()
+    fn pieces(&self) -> MutexGuard<'_, Pieces> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(&self) -> Vec<Bytes> {
+        let Pieces { mut full, last } = std::mem::take(&mut *self.pieces());
+        if !last.is_empty() {
+            full.push(last.into());
+        }
+        full
     }
 }
 
 impl Write for Drain {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .extend_from_slice(bytes);
-        Ok(bytes.len())
+        let mut pieces = self.pieces();
+        let taken = bytes.len().min(PIECE - pieces.last.len());
+        pieces.last.extend_from_slice(&bytes[..taken]);
+        if pieces.last.len() == PIECE {
+            let piece = std::mem::take(&mut pieces.last);
+            pieces.full.push(piece.into());
+        }
+        Ok(taken)
     }
 
     fn flush(&mut self) -> std::io::Result<()> {

@@ -13,6 +13,7 @@ use arrow::{
     util::display::{ArrayFormatter, FormatOptions},
 };
 use async_trait::async_trait;
+use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
 use super::{
@@ -187,21 +188,11 @@ impl OpenFile {
         }
         self.rows += rows.batch.num_rows() as u64;
         let bytes = self.encoder.write(&rows.batch.project(&self.columns)?)?;
-        self.send(bytes).await
-    }
-
-    async fn send(&mut self, bytes: bytes::Bytes) -> Result<()> {
-        if bytes.is_empty() {
-            return Ok(());
-        }
-        self.hash.update(&bytes);
-        self.writer.write(bytes).await
+        send(bytes, &mut self.hash, &mut self.writer).await
     }
 
     pub(super) async fn finish(mut self, place: &Place, partition: &str) -> Result<DataFile> {
-        let last = self.encoder.finish()?;
-        self.hash.update(&last);
-        self.writer.write(last).await?;
+        send(self.encoder.finish()?, &mut self.hash, &mut self.writer).await?;
         let object = self.writer.finish().await?;
         let segment = match self.segment {
             Some((file, writer)) => {
@@ -237,6 +228,14 @@ impl OpenFile {
             segment,
         })
     }
+}
+
+async fn send(bytes: Vec<Bytes>, hash: &mut Sha256, writer: &mut Writer) -> Result<()> {
+    for piece in bytes {
+        hash.update(&piece);
+        writer.write(piece).await?;
+    }
+    Ok(())
 }
 
 async fn upload(storage: &Storage, file: tempfile::NamedTempFile, key: &str) -> Result<u64> {

@@ -230,6 +230,7 @@ pub(super) async fn read(load: &Arc<dyn Load>) -> Read {
     for part in 0..load.partitions() {
         let mut reader = load.read(part).await.unwrap();
         while let Some(payload) = reader.next().await.unwrap() {
+            let payload = payload.strict();
             batches.push(payload.batch);
             refused.extend(payload.refused);
             metadata.push(payload.metadata);

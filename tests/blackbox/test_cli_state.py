@@ -1,0 +1,100 @@
+"""`millrace state`: looking at state, and a person's changes of it."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from harness import Lake, Millrace, csv_source, parquet_files
+
+Write = Callable[..., Path]
+ROWS = [{"id": n, "n": 1} for n in range(1, 4)]
+
+
+@pytest.fixture
+def loaded(millrace: Millrace, workdir: Path, write_csv: Write, manifest: Write) -> Path:
+    """A Flow that has delivered three rows."""
+    path = manifest(
+        source=csv_source(write_csv("orders.csv", ROWS), primary_key=["id"]),
+        destination=parquet_files(workdir / "out"),
+    )
+    millrace("run", path)
+    return path
+
+
+def test_state_is_listed_with_and_without_manifests(millrace: Millrace, loaded: Path) -> None:
+    for args in ([], [loaded]):
+        shards = millrace("state", "list", *args, "--output", "json").json
+        assert shards == [{"state": "default/lake", "stream": "orders"}]
+
+
+def test_show_has_the_word_of_the_store_and_of_the_destination(millrace: Millrace, loaded: Path) -> None:
+    (shown,) = millrace("state", "show", "lake", loaded, "--output", "json").json
+    assert shown["record"]["committed"]["seq"] == shown["destination"]["seq"] == 1
+    assert "says the same" in millrace("state", "show", "lake", loaded).stdout
+    assert "1.1" in millrace("state", "show", "lake").stdout
+
+
+def test_a_revision_is_restored(millrace: Millrace, loaded: Path, write_csv: Write, lake: Lake) -> None:
+    write_csv("orders.csv", [*ROWS, {"id": 4, "n": 1}])
+    millrace("run", loaded)
+    (history,) = millrace("state", "history", "lake", loaded, "--output", "json").json
+    causes = [revision["run"]["cause"] for revision in history["history"]]
+    assert causes.count("full") == 2
+    unknown = millrace("state", "restore", "lake", loaded, "--stream", "orders", "--to", "9.9", check=False)
+    assert unknown.returncode == 2 and "9.9" in unknown.stderr and "1.1" in unknown.stderr
+    millrace("state", "restore", "lake", loaded, "--stream", "orders", "--to", "1.1")
+    assert "restore" in millrace("state", "show", "lake").stdout
+    millrace("run", loaded)
+    assert sorted(row["id"] for row in lake.rows(loaded)) == [1, 2, 3, 4]
+
+
+def test_a_change_names_its_stream(millrace: Millrace, loaded: Path) -> None:
+    for action in (["reset"], ["set", "--watermark", "1"], ["restore", "--to", "1.1"]):
+        refused = millrace("state", action[0], "lake", loaded, *action[1:], check=False)
+        assert refused.returncode == 2 and "--stream NAME" in refused.stderr, str(refused)
+
+
+def test_after_a_reset_the_next_load_begins_anew_and_doubles_nothing(
+    millrace: Millrace, loaded: Path, lake: Lake
+) -> None:
+    millrace("state", "reset", "lake", loaded, "--stream", "orders")
+    assert "begins anew" in millrace("state", "reset", "lake", loaded, "--all-streams").stderr
+    millrace("run", loaded)
+    assert sorted(row["id"] for row in lake.rows(loaded)) == [1, 2, 3]
+
+
+def test_a_watermark_is_set(millrace: Millrace, loaded: Path) -> None:
+    millrace("state", "set", "lake", loaded, "--stream", "orders", "--watermark", '{"files": {}}')
+    (shown,) = millrace("state", "show", "lake", "--output", "json").json
+    assert shown["record"]["edit"]["offset"]["watermark"] == {"files": {}}
+
+
+def test_lost_state_stops_the_flow_until_it_is_taken_from_the_destination(
+    millrace: Millrace, workdir: Path, loaded: Path, lake: Lake
+) -> None:
+    shutil.rmtree(workdir / ".millrace")
+    lost = millrace("run", loaded, check=False)
+    assert lost.returncode == 3 and "StateLost" in lost.stderr, str(lost)
+    assert "millrace state restore" in lost.stderr and "--from-destination" in lost.stderr
+    millrace("state", "restore", "lake", loaded, "--stream", "orders", "--from-destination")
+    counts = millrace("run", loaded, "--output", "json").stream("orders")
+    assert (counts["unchanged"], counts["inserted"]) == (3, 0)
+    again = millrace(
+        "state", "restore", "lake", loaded, "--stream", "orders", "--from-destination", check=False
+    )
+    assert again.returncode == 2 and "has the state" in again.stderr
+
+
+def test_state_lies_where_it_is_told_to(
+    millrace: Millrace, workdir: Path, write_csv: Write, manifest: Write
+) -> None:
+    path = manifest(
+        source=csv_source(write_csv("orders.csv", ROWS), primary_key=["id"]),
+        destination=parquet_files(workdir / "out"),
+    )
+    millrace("run", path, "--state", "elsewhere")
+    assert (workdir / "elsewhere").is_dir() and not (workdir / ".millrace").exists()
+    assert millrace("state", "list", "--state", "elsewhere", "--output", "json").json
+    named = millrace("run", path, env={"MILLRACE_STATE_DIR": str(workdir / "elsewhere")})
+    assert str(workdir / "elsewhere") in named.stderr

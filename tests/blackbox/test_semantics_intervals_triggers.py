@@ -1,0 +1,315 @@
+"""Promises about intervals and triggers, through the runner that watches: lines 12 to 15 of the semantics."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import kit
+import pytest
+import yaml
+from harness import Millrace, Postgres, Spec
+from kit import FileSink, Watch, customers, postgres_source, same_rows, wait_until, write_table
+
+Manifest = Callable[..., Path]
+Watching = Callable[..., Watch]
+
+
+@pytest.fixture
+def watching(millrace: Millrace, environment: dict[str, str], watches: None) -> Iterator[Watching]:
+    """`watching(manifest)`: the program, which runs on and watches its manifest."""
+
+    def begin(*args: str | Path, env: dict[str, str] | None = None) -> Watch:
+        return kit.watch(millrace, *args, env={**environment, **(env or {})})
+
+    yield begin
+
+
+def annotate(manifest: Path, kind: str = "Flow", **annotations: str | None) -> None:
+    """Sets annotations of one resource in a manifest, as a person edits the file; None takes one away."""
+    documents: list[Spec] = list(yaml.safe_load_all(manifest.read_text()))
+    for document in documents:
+        if document["kind"] == kind:
+            found = document["metadata"].setdefault("annotations", {})
+            found |= {f"millrace.dev/{name}": value for name, value in annotations.items()}
+            document["metadata"]["annotations"] = {k: v for k, v in found.items() if v is not None}
+    change(manifest, documents)
+
+
+def suspend(manifest: Path, suspended: bool) -> None:
+    documents = list(yaml.safe_load_all(manifest.read_text()))
+    documents[-1]["spec"]["suspend"] = suspended
+    change(manifest, documents)
+
+
+def change(manifest: Path, documents: list[Spec]) -> None:
+    """Replaces the file as editors do: whoever reads it sees the old or the new."""
+    new = manifest.with_name(f".{manifest.name}.new")
+    new.write_text(yaml.safe_dump_all(documents, sort_keys=False))
+    new.replace(manifest)
+
+
+def items(postgres: Postgres, *names: str) -> None:
+    for name in names or ("items",):
+        postgres.execute(f"create table {name} (id bigint primary key, version bigint not null)")
+        postgres.execute(f"insert into {name} select n, n from generate_series(1, 10) n")
+
+
+def cursor_source(postgres: Postgres, *streams: str, **spec: Any) -> Spec:
+    return {**postgres_source(postgres, *streams, cursorField="version"), **spec}
+
+
+def test_12_deltas_come_by_interval_after_one_full_load(
+    watching: Watching, manifest: Manifest, postgres: Postgres, files: FileSink
+) -> None:
+    items(postgres)
+    source = cursor_source(postgres, "public.items", deltaLoadInterval="2s", fullLoadInterval="24h")
+    flow = manifest(source=source, destination=files.spec(), mode="Continuous")
+    program = watching(flow)
+    program.wait("public.items", 1)
+    postgres.execute("insert into items values (11, 11)")
+
+    loads = program.wait("public.items", 4)
+
+    assert [load["load"] for load in loads] == ["full", "delta", "delta", "delta"]
+    assert sum(load["inserted"] for load in loads) == 11
+    gaps = [after["at"] - before["at"] for before, after in pairwise(loads[1:])]
+    assert all(1.2 < gap < 6 for gap in gaps), gaps
+    assert program.end() == 0
+
+
+def test_12_a_restart_brings_a_delta_and_no_full_load(
+    watching: Watching, manifest: Manifest, postgres: Postgres, files: FileSink
+) -> None:
+    items(postgres)
+    source = cursor_source(postgres, "public.items", deltaLoadInterval="2s", fullLoadInterval="24h")
+    flow = manifest(source=source, destination=files.spec(), mode="Continuous")
+    first = watching(flow)
+    first.wait("public.items", 2)
+    first.process.kill()
+    first.process.wait()
+    postgres.execute("insert into items values (11, 11)")
+
+    again = watching(flow)
+    loads = again.wait("public.items", 2, 10)
+
+    assert [load["load"] for load in loads] == ["delta", "delta"]
+    assert loads[0]["inserted"] + loads[1]["inserted"] == 1
+
+
+def test_12_loads_of_one_stream_do_not_overlap_and_missed_ticks_do_not_pile_up(
+    watching: Watching, manifest: Manifest, postgres: Postgres, files: FileSink
+) -> None:
+    items(postgres)
+    source = cursor_source(postgres, "public.items", deltaLoadInterval="1s")
+    flow = manifest(source=source, destination=files.spec(), mode="Continuous")
+    program = watching(flow)
+    program.wait("public.items", 2)
+    with postgres.connect() as lock:
+        lock.execute("lock table items in access exclusive mode")
+        # Several ticks pass while one load waits.
+        time.sleep(5)
+        during = len(program.loads("public.items"))
+        lock.commit()
+    end = time.monotonic() + 2.4
+    program.wait("public.items", during + 2)
+    time.sleep(max(0, end - time.monotonic()))
+
+    after = len(program.loads("public.items")) - during
+    assert 2 <= after <= 4, after
+
+
+def test_12_there_is_one_tick_an_interval_after_a_failure(
+    watching: Watching, manifest: Manifest, postgres: Postgres, files: FileSink
+) -> None:
+    items(postgres)
+    source = cursor_source(postgres, "public.items", deltaLoadInterval="2s")
+    flow = manifest(source=source, destination=files.spec(), mode="Continuous")
+    program = watching(flow)
+    program.wait("public.items", 1)
+    postgres.execute("alter table items rename to away")
+    failed = wait_until(
+        lambda: [load for load in program.loads("public.items") if load["outcome"] == "failed"][:2]
+        if len(program.loads("public.items")) > 3
+        else None,
+        40,
+    )
+    assert failed and failed[1]["at"] - failed[0]["at"] > 1.2
+    postgres.execute("alter table away rename to items")
+    postgres.execute("insert into items values (11, 11)")
+
+    wait_until(lambda: sum(load.get("inserted", 0) for load in program.loads("public.items")) == 11, 30)
+    assert program.process.poll() is None
+
+
+def test_13_a_trigger_runs_once(
+    watching: Watching, workdir: Path, manifest: Manifest, files: FileSink, millrace: Millrace
+) -> None:
+    source = write_table(customers(20), workdir / "customers.csv")
+    flow = manifest(source=kit.harness.csv_source(source, primary_key=["id"]), destination=files.spec(), mode="Continuous")
+    program = watching(flow)
+    program.wait("customers", 1)
+
+    annotate(flow, full_load="first")
+    program.wait("customers", 2)
+    annotate(flow, full_load="first", description="nothing to do with it")
+    time.sleep(3)
+    assert len(program.loads("customers")) == 2
+    annotate(flow, full_load="second")
+    program.wait("customers", 3)
+    time.sleep(2)
+
+    assert len(program.loads("customers")) == 3
+    status = millrace("status", flow).stdout
+    assert "first" in status and "second" in status, status
+
+
+def test_13_a_trigger_during_a_load_runs_once_after_it_and_waiting_ones_join(
+    watching: Watching, manifest: Manifest, postgres: Postgres, files: FileSink, millrace: Millrace
+) -> None:
+    items(postgres)
+    flow = manifest(
+        source=cursor_source(postgres, "public.items"), destination=files.spec(), mode="Continuous"
+    )
+    program = watching(flow)
+    program.wait("public.items", 1)
+    with postgres.connect() as lock:
+        lock.execute("lock table items in access exclusive mode")
+        annotate(flow, full_load="a")
+        time.sleep(2)
+        for token in ("b", "c"):
+            annotate(flow, full_load=token)
+            time.sleep(2)
+        annotate(flow, kind="Source", full_load="d")
+        time.sleep(2)
+        lock.commit()
+    program.wait("public.items", 3)
+    time.sleep(3)
+
+    assert [load["load"] for load in program.loads("public.items")] == ["full"] * 3
+    status = millrace("status", flow).stdout
+    assert all(token in status for token in ("a", "b", "c", "d")), status
+
+
+def test_f41_a_trigger_survives_a_crash_of_its_load(
+    watching: Watching, workdir: Path, manifest: Manifest, files: FileSink, millrace: Millrace
+) -> None:
+    source = write_table(customers(20), workdir / "customers.csv")
+    flow = manifest(source=kit.harness.csv_source(source, primary_key=["id"]), destination=files.spec(), mode="Continuous")
+    first = watching(flow)
+    first.wait("customers", 1)
+    first.process.kill()
+    first.process.wait()
+    write_table(customers(30), source)
+    # The load that the trigger asks for dies; the token is neither lost nor run twice.
+    dying = watching(flow, env={"MILLRACE_FAILPOINT": "commit.before"})
+    time.sleep(1.5)
+    annotate(flow, full_load="token-9")
+    wait_until(lambda: dying.process.poll() is not None, 30, "the worker dies in its load")
+
+    again = watching(flow)
+    wait_until(lambda: sum(load["inserted"] for load in again.loads("customers")) == 10, 30)
+    time.sleep(2)
+
+    assert len([load for load in again.loads("customers") if load["load"] == "full"]) == 1
+    status = millrace("status", flow).stdout
+    assert "token-9" in status, status
+    same_rows(files.table(flow, "customers"), customers(30))
+
+
+def test_f42_a_manifest_changed_a_hundred_times_runs_as_it_is_last(
+    watching: Watching, workdir: Path, manifest: Manifest, files: FileSink
+) -> None:
+    source = write_table(customers(20), workdir / "customers.csv")
+    flow = manifest(source=kit.harness.csv_source(source, primary_key=["id"]), destination=files.spec(), mode="Continuous")
+    program = watching(flow)
+    program.wait("customers", 1)
+    documents = list(yaml.safe_load_all(flow.read_text()))
+    for number in range(100):
+        documents[-1]["spec"]["transforms"] = [{"sql": f"select id, name, {number} as version from input"}]
+        change(flow, documents)
+        time.sleep(0.01)
+    annotate(flow, full_load="after-all")
+
+    wait_until(lambda: set(files.table(flow, "customers").to_pydict().get("version", [])) == {99}, 30)
+    assert program.process.poll() is None
+    assert len(program.loads("customers")) < 20
+
+
+def test_14_a_token_set_while_suspended_waits_and_shows(
+    watching: Watching, workdir: Path, manifest: Manifest, files: FileSink, millrace: Millrace
+) -> None:
+    source = write_table(customers(20), workdir / "customers.csv")
+    flow = manifest(source=kit.harness.csv_source(source, primary_key=["id"]), destination=files.spec(), mode="Continuous")
+    program = watching(flow)
+    program.wait("customers", 1)
+    suspend(flow, True)
+    time.sleep(1.5)
+    annotate(flow, full_load="patient-token")
+    time.sleep(3)
+
+    assert len(program.loads("customers")) == 1
+    status = millrace("status", flow).stdout
+    assert "patient-token" in status and "wait" in status.lower(), status
+    suspend(flow, False)
+    assert len(program.wait("customers", 2)) == 2
+
+
+def test_14_a_name_that_matches_nothing_is_told(
+    watching: Watching, workdir: Path, manifest: Manifest, files: FileSink, millrace: Millrace
+) -> None:
+    source = write_table(customers(20), workdir / "customers.csv")
+    flow = manifest(source=kit.harness.csv_source(source, primary_key=["id"]), destination=files.spec(), mode="Continuous")
+    program = watching(flow)
+    program.wait("customers", 1)
+
+    annotate(flow, full_load_Customers="token-7")
+
+    wait_until(lambda: "Customers" in "".join(program.errors), 15, "a warning that names the stream")
+    time.sleep(1)
+    assert len(program.loads("customers")) == 1
+    status = millrace("status", flow).stdout
+    assert "token-7" in status and "fail" in status.lower(), status
+
+
+def test_15_a_trigger_for_one_stream_reads_no_other(
+    watching: Watching, manifest: Manifest, postgres: Postgres, files: FileSink
+) -> None:
+    items(postgres, "users", "orders", "carts")
+    source = cursor_source(postgres, "public.users", "public.orders", "public.carts")
+    flow = manifest(source=source, destination=files.spec(), mode="Continuous")
+    program = watching(flow)
+    for name in ("users", "orders", "carts"):
+        program.wait(f"public.{name}", 1)
+    scans = "select relname, seq_scan + coalesce(idx_scan, 0) from pg_stat_user_tables order by 1"
+
+    annotate(flow, full_load="t1;tables=public.users,public.orders")
+
+    program.wait("public.users", 2)
+    program.wait("public.orders", 2)
+    time.sleep(2)
+    assert len(program.loads("public.carts")) == 1, postgres.rows(scans)
+    annotate(flow, **{"delta_load_public.carts": "t2"})
+    loads = program.wait("public.carts", 2)
+    assert loads[1]["load"] == "delta"
+    assert [len(program.loads(f"public.{name}")) for name in ("users", "orders")] == [2, 2]
+
+
+def test_04_a_trigger_approves_a_mass_delete(
+    watching: Watching, workdir: Path, manifest: Manifest, files: FileSink
+) -> None:
+    source = write_table(customers(90), workdir / "customers.csv")
+    flow = manifest(source=kit.harness.csv_source(source, primary_key=["id"]), destination=files.spec(), mode="Continuous")
+    program = watching(flow)
+    program.wait("customers", 1)
+    write_table(customers(10), source)
+    annotate(flow, full_load="t1")
+    assert program.wait("customers", 2)[1]["outcome"] == "failed"
+
+    annotate(flow, full_load="t2;allow-deletes")
+
+    assert program.wait("customers", 3)[2]["deleted"] == 80
+    same_rows(files.table(flow, "customers"), customers(10))
