@@ -69,7 +69,10 @@ def test_orders_go_into_postgres_and_out_of_it_and_only_changes_follow(
     assert files, "nothing was delivered"
 
 
-@pytest.mark.parametrize("place", ["fence.after", "stage.write", "stage.finish", "commit.before", "commit.after", "state.after"])
+PLACES = ["fence.after", "stage.write", "stage.finish", "commit.before", "commit.after", "state.after"]
+
+
+@pytest.mark.parametrize("place", PLACES)
 def test_a_load_that_was_killed_is_finished_by_the_next(
     place: str, example: Path, load: Callable[..., dict[str, int]], millrace: Millrace, postgres: Postgres
 ) -> None:
