@@ -18,9 +18,10 @@ use serde_json::{Value, json};
 use tokio_postgres::CopyOutStream;
 
 use super::{
-    connect::{Link, Server},
+    connect::Server,
     decode::{Decoded, Decoder},
     failure::failure,
+    link::Link,
     source::{SESSION, join},
     types::Column,
 };

@@ -13,9 +13,10 @@ use async_trait::async_trait;
 use super::{
     bounds::{self, Bound, READER},
     config::PostgresConfig,
-    connect::{Link, Server},
+    connect::Server,
     discover::{self, Table},
     ident::literal,
+    link::Link,
     load::{Frame, PostgresLoad},
     parts::{self, Part},
     types::{Catalogue, Column},
