@@ -60,7 +60,8 @@ def test_after_a_reset_the_next_load_begins_anew_and_doubles_nothing(
 ) -> None:
     millrace("state", "reset", "lake", loaded, "--stream", "orders")
     assert "begins anew" in millrace("state", "reset", "lake", loaded, "--all-streams").stderr
-    millrace("run", loaded)
+    again = millrace("run", loaded, "--output", "json").stream("orders")
+    assert again["unchanged"] == again["read"] == 3, again
     assert sorted(row["id"] for row in lake.rows(loaded)) == [1, 2, 3]
 
 
