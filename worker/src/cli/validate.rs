@@ -4,6 +4,8 @@
 //! before a run. With `--connect` both ends and the state store are tried; nothing is read or written but what the
 //! trial itself needs.
 
+mod transforms;
+
 use clap::Args;
 use millrace_crds::{
     Plan,
@@ -19,6 +21,7 @@ use super::{
 use crate::{
     engine::flow::Flow,
     error::{Context, Error, Result},
+    stream::StreamSpec,
 };
 
 /// The options of `millrace validate`.
@@ -86,9 +89,13 @@ pub(super) async fn run(args: ValidateArgs) -> Result<Exit> {
 /// What is wrong with one Flow; what is worth knowing is told on the way.
 async fn one(loaded: &Loaded, plan: &Plan, connect: bool) -> Vec<Error> {
     let name = full_name(plan);
+    let mut errors = transforms::unseen(loaded, plan);
     let flow = match loaded.open(plan).await {
         Ok(flow) => flow,
-        Err(error) => return vec![error],
+        Err(error) => {
+            errors.push(error);
+            return errors;
+        }
     };
     let guarantee = flow.guarantee();
     let state = place::of(plan).unwrap_or_default();
@@ -101,14 +108,13 @@ async fn one(loaded: &Loaded, plan: &Plan, connect: bool) -> Vec<Error> {
     remarks(plan)
         .iter()
         .for_each(|remark| out::warning(format_args!("{name}: {remark}")));
-    let mut errors: Vec<Error> = flow.require().err().into_iter().collect();
+    errors.extend(flow.require().err());
     if connect {
-        errors.extend(
-            tried(&flow)
-                .await
-                .into_iter()
-                .map(|error| with_name(error, &name)),
-        );
+        let (found, streams) = tried(&flow).await;
+        if errors.is_empty() {
+            errors.extend(transforms::seen(loaded, &flow, &streams).await);
+        }
+        errors.extend(found.into_iter().map(|error| with_name(error, &name)));
     }
     errors
 }
@@ -153,8 +159,8 @@ fn remarks(plan: &Plan) -> Vec<String> {
     remarks
 }
 
-/// Tries both ends and the store, all three whatever the first says.
-async fn tried(flow: &Flow) -> Vec<Error> {
+/// Tries both ends and the store, all three whatever the first says; and the streams that the source has.
+async fn tried(flow: &Flow) -> (Vec<Error>, Vec<StreamSpec>) {
     let source = async {
         flow.source
             .check()
@@ -171,8 +177,9 @@ async fn tried(flow: &Flow) -> Vec<Error> {
     };
     let (source, destination, store) = tokio::join!(source, destination, store);
     let mut errors: Vec<Error> = [destination, store].into_iter().filter_map(Result::err).collect();
-    if let Err(error) = source {
+    let streams = source.unwrap_or_else(|error| {
         errors.insert(0, error);
-    }
-    errors
+        Vec::new()
+    });
+    (errors, streams)
 }
