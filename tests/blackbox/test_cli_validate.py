@@ -76,3 +76,11 @@ def test_declared_columns_do_without_the_source(
     assert refused.returncode == 2 and "spec.transforms[0].sql" in refused.stderr, str(refused)
     fits = flow("select id, upper(email) as email from input", schema, schemaContract={"columns": "freeze"})
     assert "transform" not in millrace("validate", fits).stderr
+
+
+def test_a_setting_that_nothing_would_use_is_refused(
+    millrace: Millrace, flow: Callable[..., Path], workdir: Path
+) -> None:
+    path = flow("select * from input", state={"directory": str(workdir / "state"), "hashCursor": True})
+    refused = millrace("validate", path, check=False)
+    assert refused.returncode == 2 and "hashCursor" in refused.stderr, str(refused)
