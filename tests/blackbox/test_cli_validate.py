@@ -1,5 +1,6 @@
 """`millrace validate`: what is wrong is told with its place, before anything runs."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -84,3 +85,22 @@ def test_a_setting_that_nothing_would_use_is_refused(
     path = flow("select * from input", state={"directory": str(workdir / "state"), "hashCursor": True})
     refused = millrace("validate", path, check=False)
     assert refused.returncode == 2 and "hashCursor" in refused.stderr, str(refused)
+
+
+def printed_manifests(page: str) -> list[tuple[bool, str]]:
+    """The manifests on the page of a connector, and whether each of them writes to it."""
+    parts = re.split(r"^A manifest that (reads from|writes to) it:\n", page, flags=re.MULTILINE)[1:]
+    return [(which == "writes to", text) for which, text in zip(parts[::2], parts[1::2], strict=True)]
+
+
+def test_the_manifests_that_connectors_print_are_valid_and_run(millrace: Millrace, workdir: Path) -> None:
+    for connector in millrace("connectors", "--output", "json").json:
+        printed = printed_manifests(millrace("connectors", connector["name"]).stdout)
+        assert [writes for writes, _ in printed] == [role == "destination" for role in connector["roles"]]
+        for writes, text in printed:
+            path = workdir / f"{connector['name']}-{'to' if writes else 'from'}.yaml"
+            path.write_text(text)
+            millrace("validate", path)
+            # The others need files or a server that are not here.
+            if writes and connector["name"] != "postgres":
+                assert millrace("run", path, "--state", workdir / path.stem, "--dry-run").returncode == 0
