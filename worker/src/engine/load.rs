@@ -455,6 +455,9 @@ impl Attempt<'_, '_> {
             &run,
         )
         .await?;
+        let rewritten = self.target.shard.rewritten();
+        delivery.counts.files += rewritten.files;
+        delivery.counts.bytes += rewritten.bytes;
         *self.target.offset = Some(offset.clone());
         if let Some(watermark) = &offset.watermark {
             crate::failpoint::hit("ack.before")?;

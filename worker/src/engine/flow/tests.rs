@@ -259,6 +259,21 @@ async fn after_a_reset_an_unchanged_source_delivers_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_a_commit_writes_again_counts_as_written() {
+    let bench = Bench::new("upsert", "id", 1).await;
+    *bench.rows.lock().unwrap() = table(0..3_000);
+    let first = bench.full().await;
+    assert_eq!(first.files, 1);
+    bench.rows.lock().unwrap().remove(7);
+    let deleted = bench.full().await;
+    assert_eq!((deleted.deleted, deleted.files), (1, 1));
+    assert!(deleted.bytes > first.bytes / 2, "{first:?}, {deleted:?}");
+    bench.rows.lock().unwrap()[7].1 = Some("edited".into());
+    assert_eq!(bench.full().await.files, 2, "the old rows again, and the new one");
+    bench.assert_same().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_shuffled_source_is_unchanged() {
     let bench = Bench::new("upsert", "id", 2).await;
     *bench.rows.lock().unwrap() = table(0..30_000);
