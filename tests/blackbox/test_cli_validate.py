@@ -104,3 +104,15 @@ def test_the_manifests_that_connectors_print_are_valid_and_run(millrace: Millrac
             # The others need files or a server that are not here.
             if writes and connector["name"] != "postgres":
                 assert millrace("run", path, "--state", workdir / path.stem, "--dry-run").returncode == 0
+
+
+def test_only_streams_without_any_key_are_warned_of(
+    millrace: Millrace, workdir: Path, write_csv: Write, manifest: Write
+) -> None:
+    keyed = {"connector": "generator", "connection": {"rows": 10}}
+    keyless = csv_source(write_csv("orders.csv", ROWS))
+    for source, warned in [(keyed, False), (keyless, True)]:
+        path = manifest(source=source, destination=parquet_files(workdir / "out", "append"))
+        for options in ([], ["--connect"]):
+            told = millrace("validate", path, *options).stderr
+            assert ("without a primaryKey (orders)" in told) == warned, told

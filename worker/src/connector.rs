@@ -296,6 +296,10 @@ pub trait Source: Send + Sync {
     fn push(&self) -> Option<&dyn PushSource> {
         None
     }
+    /// Streams may have a key of their own, which discovery tells.
+    fn declares_keys(&self) -> bool {
+        true
+    }
     /// A second read of the same range yields the same rows.
     fn replayable(&self) -> bool {
         true
