@@ -189,6 +189,18 @@ def test_a_name_that_matches_no_table_is_told(two_tables: Path, watch: Callable[
     until(lambda: "full_laod" in running.told)
 
 
+def test_of_the_tables_that_a_trigger_names_those_that_exist_are_loaded(
+    two_tables: Path, watch: Callable[..., Watch]
+) -> None:
+    running = watch(two_tables)
+    running.wait(2)
+    annotate(two_tables, "Flow", "full_load", "1;tables=users,nope")
+    assert [(s["name"], s["load"]) for s in running.wait(3)[2:]] == [("users", "full")]
+    (trigger,) = until(lambda: [t for t in running.triggers() if t["state"] == "Failed"])
+    assert "`nope`" in trigger["message"] and "users" in trigger["message"]
+    assert "`nope`" in running.told
+
+
 def test_a_token_set_while_suspended_waits(two_tables: Path, watch: Callable[..., Watch]) -> None:
     text = two_tables.read_text()
     two_tables.write_text(text.replace("  source:\n", "  suspend: true\n  source:\n"))
