@@ -100,3 +100,24 @@ def test_state_lies_where_it_is_told_to(
     assert millrace("state", "list", "--state", "elsewhere", "--output", "json").json
     named = millrace("run", path, env={"MILLRACE_STATE_DIR": str(workdir / "elsewhere")})
     assert str(workdir / "elsewhere") in named.stderr
+
+
+def test_state_of_another_flow_is_taken_over_only_by_its_name(
+    millrace: Millrace, workdir: Path, loaded: Path, manifest: Write, lake: Lake
+) -> None:
+    ours = manifest(
+        "pond",
+        source=csv_source(workdir / "orders.csv", primary_key=["id"]),
+        destination=parquet_files(workdir / "out"),
+        state={"id": "default/lake"},
+    )
+    for options in ([], ["--adopt-state", "local:default/another"]):
+        refused = millrace("run", ours, *options, check=False)
+        assert refused.returncode == 3 and "StateOwnedByOther" in refused.stderr, str(refused)
+        assert "millrace.dev/adopt-state: local:default/lake" in refused.stderr, str(refused)
+    adopted = millrace("run", ours, "--adopt-state", "local:default/lake", "--output", "json")
+    assert adopted.stream("orders")["unchanged"] == 3
+    # From now on it is its own.
+    assert millrace("run", ours, "--output", "json").stream("orders")["unchanged"] == 3
+    assert millrace("run", loaded, check=False).returncode == 3
+    assert len(lake.rows(ours)) == 3

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
-from harness import Lake, Millrace, csv_source, parquet_files
+from harness import Lake, Millrace, csv_source, parquet_files, resource
 
 Write = Callable[..., Path]
 ROWS = [{"id": n, "n": 1} for n in range(1, 4)]
@@ -463,3 +463,25 @@ def test_a_newer_worker_is_never_fought(
     older.process.send_signal(signal.SIGCONT)
     assert older.process.wait(60) == 77, older.told
     assert lake.table(path).num_rows == 400_000
+
+
+def test_a_run_of_the_schedule_takes_the_place_of_the_one_before(
+    full: bool, workdir: Path, manifest: Write, watch: Callable[..., Watch], lake: Lake
+) -> None:
+    if not full:
+        pytest.skip("a schedule has no shorter interval than a minute: two of them pass here")
+    limit = {"requestsPerSecond": 0.05, "burst": 1}
+    slow = resource("Connector", "slow", {"type": "generator", "roles": ["source"], "rateLimit": limit})
+    path = manifest(
+        source={"connector": "slow", "connection": {"rows": 1_000_000}},
+        destination=parquet_files(workdir / "out", "append"),
+        documents=[slow],
+        schedule="* * * * *",
+        concurrencyPolicy="Replace",
+    )
+    running = watch(path)
+    until(lambda: "took its place" in running.told, 130)
+    until(lambda: running.told.count(" begins ") >= 2, 10)
+    assert running.told.count("took its place") == 1
+    # What was replaced has delivered nothing.
+    assert lake.files(path) == []
