@@ -20,9 +20,10 @@ use super::{Connector, Side};
 pub const CONNECTOR: Connector = Connector {
     name: "file",
     summary: "CSV, NDJSON and Parquet files: local, S3, Google Cloud Storage, https",
-    source: Some(Side::new::<FileConfig>("{ url: data/*.csv, format: csv }", |system| {
-        Ok(Arc::new(FileSource::new(&system)?))
-    })),
+    source: Some(Side::new::<FileConfig>(
+        "{ url: data/*.csv, format: csv }",
+        |system| Ok(Arc::new(FileSource::new(&system)?)),
+    )),
     destination: Some(Side::new::<target::FileTargetConfig>(
         "{ url: \"lake/{stream}\", format: parquet }",
         |system| Ok(Arc::new(target::FileTarget::new(system)?)),

@@ -78,7 +78,10 @@ pub(super) async fn seen(loaded: &Loaded, flow: &Flow, streams: &[StreamSpec]) -
         let before = standing.iter().find(|known| known.name == stream.name);
         let offset = before.and_then(|known| known.offset.clone()).unwrap_or_default();
         // A file without a header has no columns yet, and a first load finds none either.
-        let columns = stream.discovered.as_ref().filter(|schema| !schema.fields().is_empty());
+        let columns = stream
+            .discovered
+            .as_ref()
+            .filter(|schema| !schema.fields().is_empty());
         if let Some(columns) = columns
             && let Err(misfit) = pipeline::check(&flow.plan, stream, columns, &offset)
         {

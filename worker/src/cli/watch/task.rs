@@ -82,13 +82,19 @@ impl Task {
             Self::Batch(batch) if batch.is_delta() && flow.plan.run.mode == Mode::Continuous => {
                 // The stream made way for it, and has committed all that had come.
                 let unknown = wanted(&flow, batch, &base.streams).await?.unknown;
-                return Ok(Done { report: None, unknown });
+                return Ok(Done {
+                    report: None,
+                    unknown,
+                });
             }
             Self::Batch(batch) => {
                 let chosen = wanted(&flow, batch, &base.streams).await?;
                 unknown = chosen.unknown;
                 let Some((request, job)) = ask(&flow, &unit, batch, &base, chosen.streams).await? else {
-                    return Ok(Done { report: None, unknown });
+                    return Ok(Done {
+                        report: None,
+                        unknown,
+                    });
                 };
                 match job {
                     None => once(&flow, &request, &display).await,
@@ -177,10 +183,15 @@ async fn wanted(flow: &Flow, batch: &Batch, base: &[String]) -> Result<Chosen> {
     let found = flow.source.discover().await?;
     let names: Vec<&str> = found.iter().map(|info| info.name.as_str()).collect();
     let advice = || format!("it has {}", names.join(", "));
-    let (known, others): (Vec<&String>, Vec<&String>) =
-        batch.streams.iter().partition(|name| names.contains(&name.as_str()));
+    let (known, others): (Vec<&String>, Vec<&String>) = batch
+        .streams
+        .iter()
+        .partition(|name| names.contains(&name.as_str()));
     let unknown = unknown(&others).map(|error| error.advice(advice()));
-    if let Some(error) = unknown.clone().filter(|_| known.is_empty() || batch.job.is_some()) {
+    if let Some(error) = unknown
+        .clone()
+        .filter(|_| known.is_empty() || batch.job.is_some())
+    {
         return Err(error);
     }
     let mut streams = Vec::new();

@@ -250,7 +250,11 @@ async fn after_a_reset_an_unchanged_source_delivers_nothing() {
                 .await
                 .unwrap();
             let again = bench.full().await;
-            assert_eq!((short(&again), again.files), (counts(3_000, 0, 0, 0, 3_000), 0), "{mode} {key}");
+            assert_eq!(
+                (short(&again), again.files),
+                (counts(3_000, 0, 0, 0, 3_000), 0),
+                "{mode} {key}"
+            );
         }
         bench.rows.lock().unwrap()[7].1 = Some("edited".into());
         let change = bench.full().await;

@@ -56,7 +56,10 @@ fn without_columns_only_what_they_would_decide_is_let_through() {
     }
     for (sql, expected) in [
         ("select id frm input", "from input"),
-        ("select uper(email) from input", "there is no function `uper`; did you mean upper?"),
+        (
+            "select uper(email) from input",
+            "there is no function `uper`; did you mean upper?",
+        ),
         ("select id from orders", "not from `orders`"),
         ("delete from input", "a transform reads rows"),
         ("select random() from input", "another value at each call"),
