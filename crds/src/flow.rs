@@ -342,9 +342,6 @@ pub struct StateSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 4096))]
     pub directory: Option<String>,
-    /// Store a hash in place of cursor values that may be personal data.
-    #[serde(default)]
-    pub hash_cursor: bool,
 }
 
 /// A place in an S3 server.

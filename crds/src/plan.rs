@@ -235,8 +235,6 @@ pub struct StatePlan {
     pub id: String,
     /// The store.
     pub store: StateStorePlan,
-    /// Store a hash in place of cursor values that may be personal data.
-    pub hash_cursor: bool,
     /// What happens to the state when the Flow is deleted.
     pub deletion_policy: DeletionPolicy,
 }

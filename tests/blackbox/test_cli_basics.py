@@ -265,6 +265,27 @@ def test_on_a_terminal_bars_tell_how_it_goes_and_a_table_closes(
     assert "inserted" in table and "100,000" in table
 
 
+def test_in_a_pipe_log_lines_tell_all_of_it_once(
+    millrace: Millrace, workdir: Path, write_csv: Write, manifest: Write
+) -> None:
+    write_csv("orders.csv", [{"id": n, "n": 1} for n in range(200)])
+    path = manifest(
+        source=csv_source(workdir / "orders.csv", primary_key=["id"]),
+        destination=parquet_files(workdir / "out"),
+    )
+    done = millrace("run", path)
+    assert done.stdout == "" and done.stderr.count("inserted=200") == 1, str(done)
+    write_csv("orders.csv", [{"id": 1, "n": 1}])
+    failed = millrace("run", path, check=False)
+    assert failed.returncode == 1 and failed.stdout == "", str(failed)
+    (line,) = [text for text in failed.stderr.splitlines() if "would delete" in text]
+    assert "ERROR" in line and "stream=\"orders\"" in line, line
+    # A Flow that could not begin has no line of its own.
+    (workdir / "orders.csv").unlink()
+    lost = millrace("run", path, check=False)
+    assert lost.returncode != 0 and lost.stderr.count("error:") == 1, str(lost)
+
+
 def _read(terminal: int) -> bytes:
     try:
         return os.read(terminal, 65536)

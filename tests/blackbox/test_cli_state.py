@@ -60,7 +60,8 @@ def test_after_a_reset_the_next_load_begins_anew_and_doubles_nothing(
 ) -> None:
     millrace("state", "reset", "lake", loaded, "--stream", "orders")
     assert "begins anew" in millrace("state", "reset", "lake", loaded, "--all-streams").stderr
-    millrace("run", loaded)
+    again = millrace("run", loaded, "--output", "json").stream("orders")
+    assert again["unchanged"] == again["read"] == 3, again
     assert sorted(row["id"] for row in lake.rows(loaded)) == [1, 2, 3]
 
 
@@ -77,7 +78,8 @@ def test_lost_state_stops_the_flow_until_it_is_taken_from_the_destination(
     lost = millrace("run", loaded, check=False)
     assert lost.returncode == 3 and "StateLost" in lost.stderr, str(lost)
     assert "millrace state restore" in lost.stderr and "--from-destination" in lost.stderr
-    millrace("state", "restore", "lake", loaded, "--stream", "orders", "--from-destination")
+    # The manifests of the current directory tell where the destination is.
+    millrace("state", "restore", "lake", "--stream", "orders", "--from-destination")
     counts = millrace("run", loaded, "--output", "json").stream("orders")
     assert (counts["unchanged"], counts["inserted"]) == (3, 0)
     again = millrace(
@@ -98,3 +100,24 @@ def test_state_lies_where_it_is_told_to(
     assert millrace("state", "list", "--state", "elsewhere", "--output", "json").json
     named = millrace("run", path, env={"MILLRACE_STATE_DIR": str(workdir / "elsewhere")})
     assert str(workdir / "elsewhere") in named.stderr
+
+
+def test_state_of_another_flow_is_taken_over_only_by_its_name(
+    millrace: Millrace, workdir: Path, loaded: Path, manifest: Write, lake: Lake
+) -> None:
+    ours = manifest(
+        "pond",
+        source=csv_source(workdir / "orders.csv", primary_key=["id"]),
+        destination=parquet_files(workdir / "out"),
+        state={"id": "default/lake"},
+    )
+    for options in ([], ["--adopt-state", "local:default/another"]):
+        refused = millrace("run", ours, *options, check=False)
+        assert refused.returncode == 3 and "StateOwnedByOther" in refused.stderr, str(refused)
+        assert "millrace.dev/adopt-state: local:default/lake" in refused.stderr, str(refused)
+    adopted = millrace("run", ours, "--adopt-state", "local:default/lake", "--output", "json")
+    assert adopted.stream("orders")["unchanged"] == 3
+    # From now on it is its own.
+    assert millrace("run", ours, "--output", "json").stream("orders")["unchanged"] == 3
+    assert millrace("run", loaded, check=False).returncode == 3
+    assert len(lake.rows(ours)) == 3

@@ -402,7 +402,7 @@ def test_08_zero_rows_where_rows_were_expected_is_shown(
 
     assert (empty["read"], empty["outcome"]) == (0, "empty")
     told = millrace("run", flow, "--allow-deletes")
-    assert "no rows" in told.stdout and "people" in told.stdout, str(told)
+    assert "no rows" in told.stderr and "people" in told.stderr, str(told)
 
 
 ONE_PERCENT = 100_000

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
-from harness import Lake, Millrace, csv_source, parquet_files
+from harness import Lake, Millrace, csv_source, parquet_files, resource
 
 Write = Callable[..., Path]
 ROWS = [{"id": n, "n": 1} for n in range(1, 4)]
@@ -187,6 +187,18 @@ def test_a_name_that_matches_no_table_is_told(two_tables: Path, watch: Callable[
     assert "`Orders`" in running.told and len(running.loads()) == 2
     annotate(two_tables, "Flow", "full_laod", "1")
     until(lambda: "full_laod" in running.told)
+
+
+def test_of_the_tables_that_a_trigger_names_those_that_exist_are_loaded(
+    two_tables: Path, watch: Callable[..., Watch]
+) -> None:
+    running = watch(two_tables)
+    running.wait(2)
+    annotate(two_tables, "Flow", "full_load", "1;tables=users,nope")
+    assert [(s["name"], s["load"]) for s in running.wait(3)[2:]] == [("users", "full")]
+    (trigger,) = until(lambda: [t for t in running.triggers() if t["state"] == "Failed"])
+    assert "`nope`" in trigger["message"] and "users" in trigger["message"]
+    assert "`nope`" in running.told
 
 
 def test_a_token_set_while_suspended_waits(two_tables: Path, watch: Callable[..., Watch]) -> None:
@@ -451,3 +463,25 @@ def test_a_newer_worker_is_never_fought(
     older.process.send_signal(signal.SIGCONT)
     assert older.process.wait(60) == 77, older.told
     assert lake.table(path).num_rows == 400_000
+
+
+def test_a_run_of_the_schedule_takes_the_place_of_the_one_before(
+    full: bool, workdir: Path, manifest: Write, watch: Callable[..., Watch], lake: Lake
+) -> None:
+    if not full:
+        pytest.skip("a schedule has no shorter interval than a minute: two of them pass here")
+    limit = {"requestsPerSecond": 0.05, "burst": 1}
+    slow = resource("Connector", "slow", {"type": "generator", "roles": ["source"], "rateLimit": limit})
+    path = manifest(
+        source={"connector": "slow", "connection": {"rows": 1_000_000}},
+        destination=parquet_files(workdir / "out", "append"),
+        documents=[slow],
+        schedule="* * * * *",
+        concurrencyPolicy="Replace",
+    )
+    running = watch(path)
+    until(lambda: "took its place" in running.told, 130)
+    until(lambda: running.told.count(" begins ") >= 2, 10)
+    assert running.told.count("took its place") == 1
+    # What was replaced has delivered nothing.
+    assert lake.files(path) == []

@@ -296,6 +296,10 @@ pub trait Source: Send + Sync {
     fn push(&self) -> Option<&dyn PushSource> {
         None
     }
+    /// Streams may have a key of their own, which discovery tells.
+    fn declares_keys(&self) -> bool {
+        true
+    }
     /// A second read of the same range yields the same rows.
     fn replayable(&self) -> bool {
         true
@@ -374,6 +378,10 @@ pub trait Shard: Send + Sync {
     /// Makes all that was staged visible, together with the offset, or nothing at all.
     /// Refused where the permit's epoch is no longer the destination's.
     async fn commit(&self, permit: &Permit, commit: &Commit) -> Outcome;
+    /// What the last commit had to write beside what was staged.
+    fn rewritten(&self) -> Rewritten {
+        Rewritten::default()
+    }
     /// Drops what was staged and never committed by older epochs, and what is no longer referenced.
     async fn clean(&self, _permit: &Permit) -> Result<()> {
         Ok(())
@@ -426,6 +434,15 @@ pub trait Stage: Send {
     async fn write(&mut self, rows: Rows) -> Result<()>;
     /// Everything is written and safe (synced, verified by size); gives what the commit needs.
     async fn finish(self: Box<Self>) -> Result<Staged>;
+}
+
+/// What a commit wrote again, since rows within it are no longer delivered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rewritten {
+    /// Files.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
 }
 
 /// What one stage wrote: counts for people, a token for the destination.

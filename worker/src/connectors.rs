@@ -44,8 +44,6 @@ pub struct Connector {
     pub destination: Option<Side<dyn Destination>>,
     /// The credentials that it knows, each with the environment variable where a local run finds it.
     pub credentials: &'static [(&'static str, Option<&'static str>)],
-    /// A `connection:` to start from, as YAML.
-    pub example: &'static str,
 }
 
 /// One side of a connector.
@@ -54,14 +52,17 @@ pub struct Side<T: ?Sized> {
     pub open: fn(System) -> Result<Arc<T>>,
     /// The schema of its `connection`.
     pub config: fn(&mut SchemaGenerator) -> Schema,
+    /// A `connection:` to start from, as YAML.
+    pub example: &'static str,
 }
 
 impl<T: ?Sized> Side<T> {
-    /// A side with settings of type `C`.
-    pub const fn new<C: JsonSchema>(open: fn(System) -> Result<Arc<T>>) -> Self {
+    /// A side with settings of type `C`, and a `connection:` to start from.
+    pub const fn new<C: JsonSchema>(example: &'static str, open: fn(System) -> Result<Arc<T>>) -> Self {
         Self {
             open,
             config: C::json_schema,
+            example,
         }
     }
 }

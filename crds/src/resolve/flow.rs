@@ -207,7 +207,6 @@ fn state(resolver: &Resolver<'_>, given: &Given<'_>, flow: &FlowRef, report: &mu
             .clone()
             .unwrap_or_else(|| format!("{}/{}", flow.namespace, flow.name)),
         store: store(resolver, &spec, flow, &field, report),
-        hash_cursor: spec.hash_cursor,
         deletion_policy: given.spec.deletion_policy,
     }
 }

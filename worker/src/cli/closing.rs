@@ -1,10 +1,13 @@
-//! The end of a run: a table for people, JSON for programs, and a sentence for each failure.
+//! The end of a run: JSON for programs; on a terminal a table, and a sentence for each failure. Elsewhere the log lines
+//! have told it, each stream as it ended.
+
+use std::io::IsTerminal;
 
 use comfy_table::CellAlignment;
 use millrace_crds::flow::DeliveryGuarantee;
 use serde_json::{Map, Value, json};
 
-use super::{exit::Exit, human, out, watch::Closing};
+use super::{exit::Exit, human, log, out, watch::Closing};
 use crate::{
     engine::{
         counts::Counts,
@@ -60,6 +63,12 @@ impl Ended {
         if let Some(Err(error)) = &self.result {
             return vec![(title, error)];
         }
+        self.failed_streams()
+    }
+
+    /// Each stream that failed, and why.
+    pub(super) fn failed_streams(&self) -> Vec<(String, &Error)> {
+        let title = self.title();
         let failed = self
             .streams()
             .iter()
@@ -67,6 +76,14 @@ impl Ended {
         failed
             .map(|(stream, error)| (format!("{title}, stream {}", stream.name), error))
             .collect()
+    }
+
+    /// What no log line has told yet.
+    fn untold(&self) -> Vec<(String, &Error)> {
+        match &self.result {
+            Some(Ok(_)) if !log::is_watched() => Vec::new(),
+            _ => self.failures(),
+        }
     }
 
     fn interrupted(&self) -> bool {
@@ -83,26 +100,43 @@ pub(super) fn close(ended: &[Ended], output: Output, dry_run: bool, to_stderr: b
     match (output, to_stderr) {
         (Output::Json, false) => out::json(&as_json(ended, dry_run))?,
         (Output::Json, true) => out::note(as_json(ended, dry_run)),
-        (Output::Text, to_stderr) => match text(ended, dry_run) {
-            text if text.is_empty() => {}
-            text if to_stderr => out::note(text),
-            text => out::line(text)?,
-        },
+        (Output::Text, to_stderr) => show(ended, dry_run, to_stderr)?,
     }
+    tell(ended.iter().flat_map(Ended::untold));
     Ok(exit(ended, Vec::new()))
 }
 
-/// Tells what failed, and how the program ends.
-fn exit(ended: &[Ended], more: Vec<(String, &Error)>) -> Exit {
-    let failures: Vec<(String, &Error)> = ended.iter().flat_map(Ended::failures).chain(more).collect();
-    failures
-        .iter()
-        .for_each(|(place, error)| out::error(format_args!("{place}: {error}")));
+/// Shows the table where a person sees it; log lines have told the counts elsewhere.
+fn show(ended: &[Ended], dry_run: bool, to_stderr: bool) -> Result<()> {
+    if !log::is_watched() && (to_stderr || !std::io::stdout().is_terminal()) {
+        remarks(ended, dry_run)
+            .iter()
+            .for_each(|remark| tracing::info!("{remark}"));
+        return Ok(());
+    }
+    match text(ended, dry_run) {
+        text if text.is_empty() => Ok(()),
+        text if to_stderr => {
+            out::note(text);
+            Ok(())
+        }
+        text => out::line(text),
+    }
+}
+
+fn tell<'a>(failures: impl Iterator<Item = (String, &'a Error)>) {
+    failures.for_each(|(place, error)| out::error(format_args!("{place}: {error}")));
+}
+
+/// How the program ends.
+fn exit(ended: &[Ended], more: Vec<&Error>) -> Exit {
+    let failures = ended.iter().flat_map(Ended::failures).map(|(_, error)| error);
+    let failures: Vec<&Error> = failures.chain(more).collect();
     let loaded = ended
         .iter()
         .flat_map(Ended::streams)
         .any(|stream| stream.outcome.is_ok());
-    let exit = Exit::of(failures.iter().map(|(_, error)| *error), loaded);
+    let exit = Exit::of(failures, loaded);
     let interrupted = ended.iter().any(Ended::interrupted);
     if exit == Exit::Done && interrupted {
         Exit::Interrupted
@@ -127,15 +161,15 @@ pub(super) fn close_watch(closing: Closing) -> Result<Exit> {
             report.left.clear();
         }
     }
-    match (output, text(&ended, false)) {
-        // Each load was written as it ended.
-        (Output::Json, _) => {}
-        (Output::Text, text) if text.is_empty() => {}
-        (Output::Text, text) if to_stderr => out::note(text),
-        (Output::Text, text) => out::line(text)?,
+    // As JSON, each load was written as it ended.
+    if output == Output::Text {
+        show(&ended, false, to_stderr)?;
     }
-    let more: Vec<(String, &Error)> = errors.iter().map(|(name, error)| (name.clone(), error)).collect();
-    Ok(exit(&ended, more))
+    if log::is_watched() {
+        let more = errors.iter().map(|(name, error)| (name.clone(), error));
+        tell(ended.iter().flat_map(Ended::failures).chain(more));
+    }
+    Ok(exit(&ended, errors.iter().map(|(_, error)| error).collect()))
 }
 
 /// What a load has come to, a sentence for each stream.
@@ -196,10 +230,7 @@ fn text(ended: &[Ended], dry_run: bool) -> String {
     if !table.is_empty() {
         lines.push(table.trim_fmt());
     }
-    lines.extend(ended.iter().flat_map(remarks));
-    if dry_run {
-        lines.push("Nothing was written: this is what a run would do.".to_owned());
-    }
+    lines.extend(remarks(ended, dry_run));
     lines.join("\n")
 }
 
@@ -219,8 +250,16 @@ fn row(title: &str, stream: &StreamReport) -> Vec<String> {
     cells
 }
 
-/// What a table of numbers does not say.
-fn remarks(ended: &Ended) -> Vec<String> {
+/// What numbers do not say.
+fn remarks(ended: &[Ended], dry_run: bool) -> Vec<String> {
+    let mut lines: Vec<String> = ended.iter().flat_map(remarks_on).collect();
+    if dry_run {
+        lines.push("Nothing was written: this is what a run would do.".to_owned());
+    }
+    lines
+}
+
+fn remarks_on(ended: &Ended) -> Vec<String> {
     let title = ended.title();
     let mut lines = Vec::new();
     for stream in ended.streams() {

@@ -1,7 +1,7 @@
 //! `millrace connectors`: what can be read and written, and how it is configured.
 //!
 //! In: the table of built-in connectors. Out: that table for people, for the README, and as the recipes that the
-//! resolver falls back on; for one connector its settings, credentials and a manifest to start from.
+//! resolver falls back on; for one connector its settings, credentials and manifests to start from.
 
 mod recipe;
 
@@ -18,7 +18,7 @@ use crate::{
 #[derive(Args, Clone, Debug)]
 #[allow(clippy::struct_excessive_bools, reason = "one for each option")]
 pub(super) struct ConnectorsArgs {
-    /// Show this connector: its settings, its credentials, a manifest to start from
+    /// Show this connector: its settings, its credentials, manifests to start from
     name: Option<String>,
     /// Print its recipe, the Connector resource: to change it, put it among your manifests
     #[arg(long, requires = "name")]
@@ -134,7 +134,10 @@ fn page(connector: &Connector) -> String {
             text += &format!("  {name}{found}\n");
         }
     }
-    text + "\nA manifest to start from:\n\n" + &recipe::manifest(connector)
+    for (what, manifest) in recipe::manifests(connector) {
+        text += &format!("\n{what}:\n\n{manifest}");
+    }
+    text
 }
 
 fn settings(schema: &Map<String, Value>) -> String {

@@ -8,7 +8,10 @@ use std::io::{IsTerminal, Write};
 use indicatif::{MultiProgress, ProgressDrawTarget};
 use tracing_subscriber::{EnvFilter, fmt, fmt::MakeWriter};
 
-use crate::error::{Error, Result};
+use crate::{
+    engine::flow::OUTCOME,
+    error::{Error, Result},
+};
 
 static BARS: std::sync::OnceLock<MultiProgress> = std::sync::OnceLock::new();
 
@@ -23,6 +26,11 @@ pub(super) fn bars() -> &'static MultiProgress {
         };
         MultiProgress::with_draw_target(target)
     })
+}
+
+/// Whether a person watches, by bars and sentences. Elsewhere log lines tell all of it.
+pub(super) fn is_watched() -> bool {
+    !bars().is_hidden()
 }
 
 /// Writes to the terminal while the bars are out of the way.
@@ -58,13 +66,17 @@ fn json() -> bool {
     std::env::var("MILLRACE_LOG_FORMAT").is_ok_and(|format| format == "json")
 }
 
-/// On a terminal the bars tell how it goes, so that only warnings are worth a line.
+/// On a terminal the bars tell how it goes, so that only warnings are worth a line; and a sentence tells of each stream
+/// that failed.
 fn filter() -> Result<EnvFilter> {
     let wanted = ["MILLRACE_LOG", "RUST_LOG"]
         .iter()
         .find_map(|name| std::env::var(name).ok().filter(|text| !text.is_empty()));
-    let wanted = wanted.unwrap_or_else(|| if bars().is_hidden() { "info" } else { "warn" }.to_owned());
-    let directives = directives(&wanted);
+    let wanted = wanted.unwrap_or_else(|| if is_watched() { "warn" } else { "info" }.to_owned());
+    let mut directives = directives(&wanted);
+    if is_watched() {
+        directives += &format!(",{OUTCOME}=off");
+    }
     EnvFilter::try_new(&directives).map_err(|error| {
         Error::config(format!("MILLRACE_LOG=`{wanted}` is no filter: {error}"))
             .advice("write error, warn, info, debug or trace")

@@ -165,6 +165,13 @@ impl Loaded {
             .context(full_name(plan))
     }
 
+    /// An error of a field of a Flow, with its place in the manifest.
+    pub(super) fn at_flow(&self, plan: &Plan, field: &str, error: Error) -> Error {
+        let (namespace, name) = (&plan.flow.namespace, &plan.flow.name);
+        let place = self.resources.flow(namespace, name).map(|flow| &flow.place);
+        at_field(error, place, &format!("Flow/{name}"), field.to_owned())
+    }
+
     fn at_source(&self, error: Error, namespace: &str, name: &str) -> Error {
         let place = self.resources.source(namespace, name).map(|source| &source.place);
         placed(error, place, &format!("Source/{name}"), "spec")
@@ -230,7 +237,12 @@ fn placed(mut error: Error, place: Option<&Place>, resource: &str, within: &str)
         .filter(|(field, _)| field.starts_with("connection") && !field.contains(' '))
         .map(|(field, rest)| (field.to_owned(), rest.to_owned()));
     let (field, message) = named.unwrap_or_else(|| ("connection".to_owned(), error.message.clone()));
-    let field = format!("{within}.{field}");
+    error.message = message;
+    at_field(error, place, resource, format!("{within}.{field}"))
+}
+
+/// The error as a problem of a field of the manifest.
+fn at_field(mut error: Error, place: Option<&Place>, resource: &str, field: String) -> Error {
     let problem = Problem {
         kind: ProblemKind::Error,
         reason: Reason::InvalidConfig,
@@ -238,7 +250,7 @@ fn placed(mut error: Error, place: Option<&Place>, resource: &str, within: &str)
         line: place.and_then(|place| place.line(&field)),
         resource: resource.to_owned(),
         field,
-        message,
+        message: error.message,
         advice: String::new(),
     };
     error.message = problem.to_string();

@@ -74,7 +74,6 @@ impl StateArgs {
                 .place
                 .clone()
                 .map_or(StateStorePlan::Default, |place| place.0),
-            hash_cursor: false,
             deletion_policy: DeletionPolicy::Retain,
         };
         state::open(&plan, &Arc::new(LocalSecrets::new()), Path::new(".")).await

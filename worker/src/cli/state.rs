@@ -107,8 +107,9 @@ struct RestoreArgs {
         conflicts_with = "from_destination"
     )]
     to: Option<String>,
-    /// Make the record anew from what the destination says, where it is missing or damaged; needs the manifests
-    #[arg(long, requires = "manifests")]
+    /// Make the record anew from what the destination says, where it is missing or damaged; by the manifests, without
+    /// which those in the current directory are read
+    #[arg(long)]
     from_destination: bool,
 }
 
@@ -192,7 +193,11 @@ async fn with_watermark(selected: &Selected, shard: &ShardId, watermark: &str) -
 }
 
 async fn restore(args: &RestoreArgs) -> Result<()> {
-    let selected = Selected::open(&args.flow).await?;
+    let mut flow = args.flow.clone();
+    if args.from_destination && flow.manifests.is_empty() {
+        flow.manifests.push(PathBuf::from("."));
+    }
+    let selected = Selected::open(&flow).await?;
     for shard in selected.one_stream("state restore")? {
         let store = selected.store.as_ref();
         let record = match &args.to {

@@ -4,10 +4,13 @@
 //! before a run. With `--connect` both ends and the state store are tried; nothing is read or written but what the
 //! trial itself needs.
 
+mod transforms;
+
 use clap::Args;
 use millrace_crds::{
     Plan,
     flow::{DeliveryGuarantee, WriteMode},
+    plan::StreamSelect,
 };
 
 use super::{
@@ -19,6 +22,7 @@ use super::{
 use crate::{
     engine::flow::Flow,
     error::{Context, Error, Result},
+    stream::StreamSpec,
 };
 
 /// The options of `millrace validate`.
@@ -86,9 +90,13 @@ pub(super) async fn run(args: ValidateArgs) -> Result<Exit> {
 /// What is wrong with one Flow; what is worth knowing is told on the way.
 async fn one(loaded: &Loaded, plan: &Plan, connect: bool) -> Vec<Error> {
     let name = full_name(plan);
+    let mut errors = transforms::unseen(loaded, plan);
     let flow = match loaded.open(plan).await {
         Ok(flow) => flow,
-        Err(error) => return vec![error],
+        Err(error) => {
+            errors.push(error);
+            return errors;
+        }
     };
     let guarantee = flow.guarantee();
     let state = place::of(plan).unwrap_or_default();
@@ -98,17 +106,21 @@ async fn one(loaded: &Loaded, plan: &Plan, connect: bool) -> Vec<Error> {
     )) {
         return vec![error];
     }
-    remarks(plan)
-        .iter()
-        .for_each(|remark| out::warning(format_args!("{name}: {remark}")));
-    let mut errors: Vec<Error> = flow.require().err().into_iter().collect();
-    if connect {
-        errors.extend(
-            tried(&flow)
-                .await
-                .into_iter()
-                .map(|error| with_name(error, &name)),
-        );
+    if plan.run.suspend {
+        out::warning(format_args!("{name}: it is suspended: nothing starts"));
+    }
+    errors.extend(flow.require().err());
+    if !connect {
+        keyless(&name, plan, &unseen_keyless(&flow));
+    } else {
+        let (found, streams) = tried(&flow).await;
+        let without = streams.iter().filter(|stream| stream.primary_key.is_empty());
+        let names: Vec<&str> = without.map(|stream| stream.name.as_str()).collect();
+        keyless(&name, plan, &names);
+        if errors.is_empty() {
+            errors.extend(transforms::seen(loaded, &flow, &streams).await);
+        }
+        errors.extend(found.into_iter().map(|error| with_name(error, &name)));
     }
     errors
 }
@@ -129,32 +141,49 @@ fn meaning(guarantee: DeliveryGuarantee) -> &'static str {
     }
 }
 
-/// What works, but perhaps not as meant.
-fn remarks(plan: &Plan) -> Vec<String> {
-    let mut remarks = Vec::new();
-    let keyless = plan
-        .source
-        .streams
-        .iter()
-        .filter(|rule| rule.primary_key.is_empty())
-        .count()
-        > 0
-        || plan.source.streams.is_empty();
-    if plan.destination.write_mode == WriteMode::Append && keyless {
-        remarks.push(
-            "writeMode append without a primaryKey: a full load appends the rows that were not seen before, compared as a whole; \
-             changed rows come as new ones, and deletes are not found"
-                .to_owned(),
-        );
+/// Warns of streams without a key where that decides what a full load does.
+fn keyless(name: &str, plan: &Plan, streams: &[&str]) {
+    if plan.destination.write_mode != WriteMode::Append || streams.is_empty() {
+        return;
     }
-    if plan.run.suspend {
-        remarks.push("it is suspended: nothing starts".to_owned());
-    }
-    remarks
+    out::warning(format_args!(
+        "{name}: writeMode append without a primaryKey ({}): a full load appends the rows that were not seen before, \
+         compared as a whole; changed rows come as new ones, and deletes are not found",
+        listed(streams)
+    ));
 }
 
-/// Tries both ends and the store, all three whatever the first says.
-async fn tried(flow: &Flow) -> Vec<Error> {
+/// The first of many.
+fn listed(streams: &[&str]) -> String {
+    let first = streams.iter().take(5).copied().collect::<Vec<_>>().join(", ");
+    match streams.len().saturating_sub(5) {
+        0 => first,
+        more => format!("{first} and {more} more"),
+    }
+}
+
+/// Streams that cannot have a key, as far as the manifest tells; where the source may know of one, nothing is said.
+fn unseen_keyless(flow: &Flow) -> Vec<&str> {
+    let rules = &flow.plan.source.streams;
+    if flow.source.declares_keys() {
+        return Vec::new();
+    }
+    if rules.is_empty() {
+        return vec!["all streams"];
+    }
+    let without = rules.iter().filter(|rule| rule.primary_key.is_empty());
+    let named = without.map(|rule| match &rule.select {
+        StreamSelect::Name(name) | StreamSelect::Match(name) => name.as_str(),
+    });
+    let taken = |name: &&str| {
+        let chosen = &flow.plan.streams;
+        chosen.is_empty() || chosen.iter().any(|stream| stream == name)
+    };
+    named.filter(taken).collect()
+}
+
+/// Tries both ends and the store, all three whatever the first says; and the streams that the source has.
+async fn tried(flow: &Flow) -> (Vec<Error>, Vec<StreamSpec>) {
     let source = async {
         flow.source
             .check()
@@ -171,8 +200,9 @@ async fn tried(flow: &Flow) -> Vec<Error> {
     };
     let (source, destination, store) = tokio::join!(source, destination, store);
     let mut errors: Vec<Error> = [destination, store].into_iter().filter_map(Result::err).collect();
-    if let Err(error) = source {
+    let streams = source.unwrap_or_else(|error| {
         errors.insert(0, error);
-    }
-    errors
+        Vec::new()
+    });
+    (errors, streams)
 }

@@ -20,17 +20,18 @@ use super::{Connector, Side};
 pub const CONNECTOR: Connector = Connector {
     name: "file",
     summary: "CSV, NDJSON and Parquet files: local, S3, Google Cloud Storage, https",
-    source: Some(Side::new::<FileConfig>(|system| {
-        Ok(Arc::new(FileSource::new(&system)?))
-    })),
-    destination: Some(Side::new::<target::FileTargetConfig>(|system| {
-        Ok(Arc::new(target::FileTarget::new(system)?))
-    })),
+    source: Some(Side::new::<FileConfig>(
+        "{ url: data/*.csv, format: csv }",
+        |system| Ok(Arc::new(FileSource::new(&system)?)),
+    )),
+    destination: Some(Side::new::<target::FileTargetConfig>(
+        "{ url: \"lake/{stream}\", format: parquet }",
+        |system| Ok(Arc::new(target::FileTarget::new(system)?)),
+    )),
     credentials: &[
         ("accessKeyId", Some("AWS_ACCESS_KEY_ID")),
         ("secretAccessKey", Some("AWS_SECRET_ACCESS_KEY")),
         ("sessionToken", Some("AWS_SESSION_TOKEN")),
         ("serviceAccountKey", Some("GOOGLE_SERVICE_ACCOUNT_KEY")),
     ],
-    example: "{ url: data/*.csv, format: csv }",
 };

@@ -32,12 +32,12 @@ use crate::{
 pub const CONNECTOR: Connector = Connector {
     name: "generator",
     summary: "Rows made up by rule, the same each time, with inserts, updates and deletes between versions",
-    source: Some(Side::new::<GeneratorConfig>(|system| {
-        Ok(Arc::new(Generator::new(&system)?))
-    })),
+    source: Some(Side::new::<GeneratorConfig>(
+        "{ rows: 100000, version: 0, updateFraction: 0.01, deleteFraction: 0.01, insertFraction: 0.01 }",
+        |system| Ok(Arc::new(Generator::new(&system)?)),
+    )),
     destination: None,
     credentials: &[],
-    example: "{ rows: 100000, version: 0, updateFraction: 0.01, deleteFraction: 0.01, insertFraction: 0.01 }",
 };
 
 /// What is made up.

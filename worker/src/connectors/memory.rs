@@ -40,16 +40,15 @@ use crate::{
 pub const CONNECTOR: Connector = Connector {
     name: "memory",
     summary: "Tables in the memory of this process, for tests and embedding",
-    source: Some(Side::new::<MemoryConfig>(|system| {
+    source: Some(Side::new::<MemoryConfig>("{ store: scratch }", |system| {
         Ok(Arc::new(MemorySource::new(config(&system)?)))
     })),
-    destination: Some(Side::new::<MemoryConfig>(|system| {
+    destination: Some(Side::new::<MemoryConfig>("{ store: scratch }", |system| {
         Ok(Arc::new(Memory {
             config: config(&system)?,
         }))
     })),
     credentials: &[],
-    example: "{ store: scratch }",
 };
 
 /// Which tables, and how large they may become.

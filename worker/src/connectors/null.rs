@@ -22,12 +22,11 @@ pub const CONNECTOR: Connector = Connector {
     name: "null",
     summary: "Counts rows and drops them",
     source: None,
-    destination: Some(Side::new::<NullConfig>(|system| {
+    destination: Some(Side::new::<NullConfig>("{}", |system| {
         config::<NullConfig>(&system)?;
         Ok(Arc::new(Null))
     })),
     credentials: &[],
-    example: "{}",
 };
 
 /// There is nothing to set.

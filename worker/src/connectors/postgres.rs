@@ -50,10 +50,15 @@ pub use config::{PostgresConfig, SslMode};
 pub const CONNECTOR: Connector = Connector {
     name: "postgres",
     summary: "PostgreSQL 12 and later: tables, views, partitioned tables; offset and index in the same transaction as the rows",
-    source: Some(Side::new::<PostgresConfig>(source)),
-    destination: Some(Side::new::<PostgresConfig>(destination)),
+    source: Some(Side::new::<PostgresConfig>(
+        "{ host: db.acme, port: 5432, database: shop, user: reader }",
+        source,
+    )),
+    destination: Some(Side::new::<PostgresConfig>(
+        "{ host: db.acme, port: 5432, database: lake, user: writer }",
+        destination,
+    )),
     credentials: &[("password", Some("PGPASSWORD"))],
-    example: "{ host: db.acme, port: 5432, database: shop, user: reader }",
 };
 
 /// A server to read from. It is connected to at the first use.

@@ -40,11 +40,10 @@ pub const CONNECTOR: Connector = Connector {
     name: "stdout",
     summary: "Rows on standard output, one JSON object a line",
     source: None,
-    destination: Some(Side::new::<StdoutConfig>(|system| {
+    destination: Some(Side::new::<StdoutConfig>("{ streamField: stream }", |system| {
         Ok(Arc::new(Stdout::new(&system)?))
     })),
     credentials: &[],
-    example: "{ streamField: stream }",
 };
 
 /// How rows are printed.

@@ -32,6 +32,9 @@ use crate::{
     stream::StreamSpec,
 };
 
+/// The target of the log line that tells of a stream which failed: whoever shows the report says the same.
+pub const OUTCOME: &str = "millrace::outcome";
+
 /// What to load; what is not asked is what the stream needs: a full load first, then deltas where there is a cursor.
 #[derive(Clone, Debug, Default)]
 pub struct Request {
@@ -311,6 +314,7 @@ impl Flow {
         let outcome = self.one(setting, stream, request, &progress, &mut load).await;
         if let Err(error) = &outcome {
             tracing::error!(
+                target: OUTCOME,
                 flow = self.name(),
                 stream = stream.name,
                 kind = error.kind.as_str(),

@@ -99,7 +99,10 @@ pub async fn run(
 ) -> Result<Counts> {
     let started = Instant::now();
     let scratch = deliver::scratch(setting.scratch.as_deref())?;
-    let offset = target.offset.clone().unwrap_or_else(first_offset);
+    let offset = match target.offset.as_ref() {
+        Some(offset) => offset.clone(),
+        None => first_offset(target.shard.as_ref()).await?,
+    };
     let dead_letters = Arc::new(dead_letters(setting, target));
     let (plan, reader) = (&setting.plan, load.schema());
     let pipeline = Arc::new(pipeline::settle(
@@ -138,12 +141,16 @@ fn dead_letters(setting: &Setting, target: &Target<'_>) -> DeadLetters {
     DeadLetters::new(place, stream, &setting.run)
 }
 
-/// A seed of its own for every shard.
-fn first_offset() -> Offset {
-    Offset {
-        seed: uuid::Uuid::new_v4().as_u64_pair().0,
+/// A seed of its own for every shard. Where a person made the state forget the offset, the index at the destination
+/// still has the hashes of the earlier seed: they are compared with, or every row would seem to have changed.
+async fn first_offset(shard: &dyn Shard) -> Result<Offset> {
+    let committed = shard.last_committed().await?;
+    // One that cannot be read is what a person wants to be rid of.
+    let earlier = committed.and_then(|committed| Offset::of(&committed).ok().flatten());
+    Ok(Offset {
+        seed: earlier.map_or_else(|| uuid::Uuid::new_v4().as_u64_pair().0, |offset| offset.seed),
         ..Offset::default()
-    }
+    })
 }
 
 struct Attempt<'a, 'b> {
@@ -451,6 +458,9 @@ impl Attempt<'_, '_> {
             &run,
         )
         .await?;
+        let rewritten = self.target.shard.rewritten();
+        delivery.counts.files += rewritten.files;
+        delivery.counts.bytes += rewritten.bytes;
         *self.target.offset = Some(offset.clone());
         if let Some(watermark) = &offset.watermark {
             crate::failpoint::hit("ack.before")?;

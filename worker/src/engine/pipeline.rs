@@ -5,7 +5,8 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Schema, SchemaRef};
+use millrace_crds::plan::Plan;
 
 use super::{
     contract::Contract, dead_letter::DeadLetters, offset::Offset, prepare::Pipeline, transform::Transform,
@@ -21,65 +22,110 @@ use crate::{
 /// # Errors
 /// `config` where a transform or a key does not fit the columns; what the contract stops on.
 pub fn settle(
-    plan: &millrace_crds::plan::Plan,
+    plan: &Plan,
     stream: &StreamSpec,
     reader: SchemaRef,
     offset: &Offset,
     dead_letters: Arc<DeadLetters>,
 ) -> Result<Pipeline> {
+    let contract = contract(plan, stream, &reader, offset)?;
+    let chain = Chain::compile(plan, stream, contract.schema()).map_err(|misfit| misfit.error)?;
+    has_cursor(stream, contract.schema())?;
+    let key = stream.primary_key.clone();
+    Ok(Pipeline {
+        reader,
+        contract,
+        rekeyed: !chain.passes_key && !key.is_empty(),
+        transforms: chain.transforms,
+        delivered_key: key.clone(),
+        key,
+        cursor: stream.cursor.clone(),
+        schema: chain.schema,
+        seed: offset.seed,
+        dead_letters,
+    })
+}
+
+/// What does not fit a stream's columns.
+#[derive(Debug)]
+pub struct Misfit {
+    /// The number of the transform within the plan; `None`: it is not about a transform.
+    pub transform: Option<usize>,
+    /// Why.
+    pub error: Error,
+}
+
+/// Whether key, cursor, contract and transforms fit a stream with these columns, before any load.
+///
+/// # Errors
+/// The first that does not.
+pub fn check(plan: &Plan, stream: &StreamSpec, reader: &Schema, offset: &Offset) -> Result<(), Misfit> {
+    let outside = |error| Misfit {
+        transform: None,
+        error,
+    };
+    let contract = contract(plan, stream, reader, offset).map_err(outside)?;
+    transforms(plan, stream, contract.schema())?;
+    has_cursor(stream, contract.schema()).map_err(outside)
+}
+
+/// Whether the transforms of a stream fit these columns.
+///
+/// # Errors
+/// The first that does not.
+pub fn transforms(plan: &Plan, stream: &StreamSpec, columns: &SchemaRef) -> Result<(), Misfit> {
+    Chain::compile(plan, stream, columns).map(drop)
+}
+
+fn contract(plan: &Plan, stream: &StreamSpec, reader: &Schema, offset: &Offset) -> Result<Contract> {
     let delivered = match offset.schema.as_slice() {
         [] => None,
         fields => Some(arrow_schema(fields)?),
     };
-    let contract = Contract::settle(stream, &reader, delivered.as_deref(), plan.contract)?;
-    let mut schema = contract.schema().clone();
-    let mut transforms = Vec::new();
-    let mut key = stream.primary_key.clone();
-    let mut passes = true;
-    let chosen = plan
-        .transforms
-        .iter()
-        .filter(|rule| rule.streams.is_empty() || rule.streams.contains(&stream.name));
-    for rule in chosen {
-        let transform =
-            Transform::compile(&rule.sql, &schema, &key).context(format!("transform of {}", stream.name))?;
-        schema = transform.schema().clone();
-        passes &= transform.passes_key(&key);
-        key.retain(|name| schema.field_with_name(name).is_ok());
-        transforms.push(transform);
-    }
-    if key.len() < stream.primary_key.len() {
-        let lost = stream
-            .primary_key
-            .iter()
-            .find(|name| !key.contains(name))
-            .map_or("", String::as_str);
-        return Err(Error::config(format!(
-            "the transform of {} drops the key column `{lost}`",
-            stream.name
-        ))
-        .advice(format!("select `{lost}` too, under that name")));
-    }
-    if let Some(lost) = stream
-        .cursor
-        .iter()
-        .find(|name| contract.schema().field_with_name(name).is_err())
-    {
-        return Err(Error::config(format!(
+    Contract::settle(stream, reader, delivered.as_deref(), plan.contract)
+}
+
+fn has_cursor(stream: &StreamSpec, schema: &Schema) -> Result<()> {
+    let lost = |name: &&String| schema.field_with_name(name).is_err();
+    stream.cursor.iter().find(lost).map_or(Ok(()), |lost| {
+        Err(Error::config(format!(
             "stream {} has no column `{lost}`, which cursorField names",
             stream.name
-        )));
-    }
-    Ok(Pipeline {
-        reader,
-        contract,
-        transforms,
-        rekeyed: !passes && !key.is_empty(),
-        delivered_key: key,
-        key: stream.primary_key.clone(),
-        cursor: stream.cursor.clone(),
-        schema,
-        seed: offset.seed,
-        dead_letters,
+        )))
     })
+}
+
+/// The transforms of one stream, one after the other.
+struct Chain {
+    transforms: Vec<Transform>,
+    /// The columns after the last.
+    schema: SchemaRef,
+    /// Each of them selects the key unchanged.
+    passes_key: bool,
+}
+
+impl Chain {
+    fn compile(plan: &Plan, stream: &StreamSpec, schema: &SchemaRef) -> Result<Self, Misfit> {
+        let mut chain = Self {
+            transforms: Vec::new(),
+            schema: schema.clone(),
+            passes_key: true,
+        };
+        let key = &stream.primary_key;
+        for (number, rule) in plan.transforms.iter().enumerate() {
+            if !rule.streams.is_empty() && !rule.streams.contains(&stream.name) {
+                continue;
+            }
+            let transform = Transform::compile(&rule.sql, &chain.schema, key)
+                .context(format!("transform of {}", stream.name))
+                .map_err(|error| Misfit {
+                    transform: Some(number),
+                    error,
+                })?;
+            chain.schema = transform.schema().clone();
+            chain.passes_key &= transform.passes_key(key);
+            chain.transforms.push(transform);
+        }
+        Ok(chain)
+    }
 }

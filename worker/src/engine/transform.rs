@@ -53,6 +53,15 @@ impl fmt::Debug for Transform {
 }
 
 impl Transform {
+    /// Reads a transform while nobody knows the columns: what could not be one, whatever they are, is refused.
+    ///
+    /// # Errors
+    /// `config` where the text is not a plain `select ... from input [where ...]`, or calls a function that there is
+    /// not, or one that looks at more than one row.
+    pub fn check(sql: &str) -> Result<()> {
+        check::statement(sql, None).map(drop)
+    }
+
     /// Compiles a transform for rows of `input`, which have `key`.
     ///
     /// # Errors

@@ -98,30 +98,30 @@ fn simplify(schema: &mut Value) {
     }
 }
 
-/// A manifest that uses the connector, with another one at the far end.
-pub(super) fn manifest(connector: &Connector) -> String {
-    let mut text = String::new();
+/// Manifests that use the connector, each whole by itself, with a plain one at the far end: what it shows, and its text.
+pub(super) fn manifests(connector: &Connector) -> Vec<(&'static str, String)> {
     let name = yaml::flow(&connector.name.into());
-    let source = if connector.source.is_some() {
-        text += &format!(
-            "apiVersion: {}\nkind: Source\nmetadata: {{ name: my-source }}\nspec:\n  connector: {{ name: {name} }}\n  connection: {}\n---\n",
-            millrace_crds::API_VERSION,
-            connector.example
-        );
-        "my-source"
-    } else {
-        "some-source"
-    };
-    let (destination, connection) = match &connector.destination {
-        Some(_) => (name.as_str(), connector.example),
-        None => ("stdout", ""),
-    };
-    text += &format!(
-        "apiVersion: {}\nkind: Flow\nmetadata: {{ name: my-flow }}\nspec:\n  source: {{ name: {source} }}\n  destination:\n    connector: {{ name: {destination} }}\n",
-        millrace_crds::API_VERSION
+    let source = connector.source.as_ref().map(|side| {
+        let from = (name.as_str(), side.example);
+        ("A manifest that reads from it", manifest(from, ("stdout", "")))
+    });
+    let destination = connector.destination.as_ref().map(|side| {
+        let from = ("generator", "{ rows: 1000 }");
+        let to = (name.as_str(), side.example);
+        ("A manifest that writes to it", manifest(from, to))
+    });
+    source.into_iter().chain(destination).collect()
+}
+
+/// A Source and a Flow from it: of each end the connector, and its connection.
+fn manifest((source, from): (&str, &str), (destination, to): (&str, &str)) -> String {
+    let api = millrace_crds::API_VERSION;
+    let mut text = format!(
+        "apiVersion: {api}\nkind: Source\nmetadata: {{ name: my-source }}\nspec:\n  connector: {{ name: {source} }}\n  connection: {from}\n---\n\
+         apiVersion: {api}\nkind: Flow\nmetadata: {{ name: my-flow }}\nspec:\n  source: {{ name: my-source }}\n  destination:\n    connector: {{ name: {destination} }}\n"
     );
-    if !connection.is_empty() {
-        text += &format!("    connection: {connection}\n");
+    if !to.is_empty() {
+        text += &format!("    connection: {to}\n");
     }
     text
 }

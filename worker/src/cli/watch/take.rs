@@ -39,13 +39,15 @@ impl Follower {
         }
         let done = self.perform(&task, updates).await;
         let drained = self.shared.request.drain.asked();
-        let result = match done {
-            Ok(Done::Load(report)) => Some(Ok(report)),
-            Ok(Done::Nothing) => None,
-            Err(error) => Some(Err(error)),
+        let (result, unknown) = match done {
+            Ok(Done { report, unknown }) => (report.map(Ok), unknown),
+            Err(error) => (Some(Err(error)), None),
         };
+        if let Some(error) = &unknown {
+            out::error(format_args!("{}: {error}", self.unit.name()));
+        }
         self.fenced = result.as_ref().is_some_and(tally::is_fenced);
-        self.close(&task, began, result.as_ref(), drained).await;
+        self.close(&task, began, result.as_ref(), unknown, drained).await;
         if let Some(result) = result {
             self.tell(&task, result);
         }
@@ -118,11 +120,18 @@ impl Follower {
     }
 
     /// Writes down how a task ended, so that what is asked for next follows from it.
-    async fn close(&mut self, task: &Task, began: Timestamp, result: Option<&Result<Report>>, drained: bool) {
+    async fn close(
+        &mut self,
+        task: &Task,
+        began: Timestamp,
+        result: Option<&Result<Report>>,
+        unknown: Option<Error>,
+        drained: bool,
+    ) {
         let now = Timestamp::now();
         let well = result.is_none_or(is_well);
         match task {
-            Task::Batch(batch) => self.close_batch(batch, result, drained).await,
+            Task::Batch(batch) => self.close_batch(batch, result, unknown, drained).await,
             Task::Asked(_) | Task::Due(..) => {
                 if let Some(due) = task.due() {
                     self.schedule.ended(due, began, now, well);
@@ -133,16 +142,29 @@ impl Follower {
     }
 
     /// Closes the tokens of a run. One that was ended before its last stream stays open, and goes on after the restart.
-    async fn close_batch(&self, batch: &Batch, result: Option<&Result<Report>>, drained: bool) {
-        let end = match result {
+    async fn close_batch(
+        &self,
+        batch: &Batch,
+        result: Option<&Result<Report>>,
+        unknown: Option<Error>,
+        drained: bool,
+    ) {
+        let failed = match result {
             Some(Ok(report)) if drained && !report.left.is_empty() => return,
             Some(Err(_)) if drained => return,
-            None => End::Done(0),
-            Some(Err(error)) => End::Failed(error.to_string()),
-            Some(Ok(report)) => match report.error() {
-                Some(error) => End::Failed(error.to_string()),
-                None => End::Done(delivered(report)),
-            },
+            Some(Err(error)) => Some(error.clone()),
+            Some(Ok(report)) => report.error(),
+            None => None,
+        };
+        let failures: Vec<String> = [failed, unknown]
+            .iter()
+            .flatten()
+            .map(ToString::to_string)
+            .collect();
+        let end = match result {
+            _ if !failures.is_empty() => End::Failed(failures.join("; ")),
+            Some(Ok(report)) => End::Done(delivered(report)),
+            _ => End::Done(0),
         };
         let annotated = &self.unit.annotated;
         let mut attempt = 0;

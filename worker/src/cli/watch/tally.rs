@@ -82,7 +82,7 @@ impl Tally {
             }
             Output::Json => out::line(closing::as_json(std::slice::from_ref(load), false)),
             // Elsewhere than on a terminal the log lines say it.
-            Output::Text if !log::bars().is_hidden() => {
+            Output::Text if log::is_watched() => {
                 closing::sentences(load).iter().for_each(out::note);
                 Ok(())
             }
@@ -90,6 +90,12 @@ impl Tally {
         };
         if let Err(error) = told {
             out::error(error);
+        }
+        if log::is_watched() {
+            let failed = load.failed_streams();
+            failed
+                .iter()
+                .for_each(|(place, error)| out::error(format_args!("{place}: {error}")));
         }
     }
 

@@ -30,12 +30,14 @@ pub(super) enum Task {
     Continuous,
 }
 
-/// How a task ended where nothing went wrong.
-pub(super) enum Done {
-    /// A load.
-    Load(Report),
-    /// There was nothing left to do: what was begun before a restart was committed by then, or is no concern of the Flow.
-    Nothing,
+/// How a task ended where it could begin.
+#[derive(Default)]
+pub(super) struct Done {
+    /// What was loaded; `None`: there was nothing left to do, since what was begun before a restart was committed by
+    /// then, or is no concern of the Flow.
+    pub(super) report: Option<Report>,
+    /// Streams that the source has not were asked for beside others.
+    pub(super) unknown: Option<Error>,
 }
 
 impl Task {
@@ -66,6 +68,7 @@ impl Task {
             ..base
         };
         let load = |load| Request { load, ..base.clone() };
+        let mut unknown = None;
         let report = match self.as_ref() {
             Self::Asked(wanted) => once(&flow, &load(Some(wanted.clone())), &display).await,
             Self::Due(_, wanted) => once(&flow, &load(wanted.clone()), &display).await,
@@ -78,12 +81,20 @@ impl Task {
             }
             Self::Batch(batch) if batch.is_delta() && flow.plan.run.mode == Mode::Continuous => {
                 // The stream made way for it, and has committed all that had come.
-                wanted(&flow, batch, &base.streams).await?;
-                return Ok(Done::Nothing);
+                let unknown = wanted(&flow, batch, &base.streams).await?.unknown;
+                return Ok(Done {
+                    report: None,
+                    unknown,
+                });
             }
             Self::Batch(batch) => {
-                let Some((request, job)) = ask(&flow, &unit, batch, &base).await? else {
-                    return Ok(Done::Nothing);
+                let chosen = wanted(&flow, batch, &base.streams).await?;
+                unknown = chosen.unknown;
+                let Some((request, job)) = ask(&flow, &unit, batch, &base, chosen.streams).await? else {
+                    return Ok(Done {
+                        report: None,
+                        unknown,
+                    });
                 };
                 match job {
                     None => once(&flow, &request, &display).await,
@@ -96,7 +107,8 @@ impl Task {
                 }
             }
         };
-        report.map(Done::Load)
+        let report = Some(report?);
+        Ok(Done { report, unknown })
     }
 }
 
@@ -110,6 +122,7 @@ async fn ask(
     unit: &Unit,
     batch: &Batch,
     base: &Request,
+    mut streams: Vec<String>,
 ) -> Result<Option<(Request, Option<JobPlan>)>> {
     let job = match &batch.job {
         None => None,
@@ -121,9 +134,6 @@ async fn ask(
         ),
     };
     let run = run_id(&flow.plan.flow.name, &flow.plan.flow.uid, batch.run);
-    let Some(mut streams) = wanted(flow, batch, &base.streams).await? else {
-        return Ok(None);
-    };
     if batch.resumed {
         let standing = history::standing(flow).await?;
         streams.retain(|name| {
@@ -131,9 +141,9 @@ async fn ask(
                 .iter()
                 .any(|stream| stream.name == *name && stream.was_loaded_by(&run))
         });
-        if streams.is_empty() {
-            return Ok(None);
-        }
+    }
+    if streams.is_empty() {
+        return Ok(None);
     }
     let request = Request {
         load: match batch.load {
@@ -153,38 +163,60 @@ async fn ask(
     Ok(Some((request, job)))
 }
 
-/// The streams that a batch is for, by name. `None`: it names streams of the Source that this Flow does not take.
-async fn wanted(flow: &Flow, batch: &Batch, base: &[String]) -> Result<Option<Vec<String>>> {
+/// What a batch is for.
+struct Chosen {
+    /// By name; empty: it names streams of the Source that this Flow does not take.
+    streams: Vec<String>,
+    /// Others that it names, and that there are not.
+    unknown: Option<Error>,
+}
+
+/// The streams that a batch is for. A trigger that names one which there is not is served as far as it can be.
+async fn wanted(flow: &Flow, batch: &Batch, base: &[String]) -> Result<Chosen> {
     if batch.streams.is_empty() {
         let all = flow.streams(base).await?;
-        return Ok(Some(all.into_iter().map(|stream| stream.name).collect()));
+        return Ok(Chosen {
+            streams: all.into_iter().map(|stream| stream.name).collect(),
+            unknown: None,
+        });
     }
     let found = flow.source.discover().await?;
     let names: Vec<&str> = found.iter().map(|info| info.name.as_str()).collect();
-    let known = || format!("it has {}", names.join(", "));
-    if let Some(name) = batch.streams.iter().find(|name| !names.contains(&name.as_str())) {
-        return Err(Error::config(format!(
-            "the source has no stream `{name}`; case and spelling are exact"
-        ))
-        .reason("UnknownStream")
-        .advice(known()));
+    let advice = || format!("it has {}", names.join(", "));
+    let (known, others): (Vec<&String>, Vec<&String>) = batch
+        .streams
+        .iter()
+        .partition(|name| names.contains(&name.as_str()));
+    let unknown = unknown(&others).map(|error| error.advice(advice()));
+    if let Some(error) = unknown
+        .clone()
+        .filter(|_| known.is_empty() || batch.job.is_some())
+    {
+        return Err(error);
     }
-    let mut mine = Vec::new();
-    for name in &batch.streams {
+    let mut streams = Vec::new();
+    for name in known {
         if streams::takes(&flow.plan, name)? {
-            mine.push(name.clone());
+            streams.push(name.clone());
         }
     }
     let own = batch.job.is_some() || batch.objects.iter().any(|object| object.starts_with("Flow/"));
-    match mine.is_empty() {
-        true if own => Err(Error::config(format!(
-            "{} does not take {}",
-            flow.name(),
-            batch.streams.join(", ")
-        ))
-        .reason("UnknownStream")
-        .advice(known())),
-        true => Ok(None),
-        false => Ok(Some(mine)),
+    if streams.is_empty() && own {
+        let message = format!("{} does not take {}", flow.name(), batch.streams.join(", "));
+        return Err(Error::config(message).reason("UnknownStream").advice(advice()));
     }
+    Ok(Chosen { streams, unknown })
+}
+
+fn unknown(names: &[&String]) -> Option<Error> {
+    let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+    let message = match quoted.as_slice() {
+        [] => return None,
+        [name] => format!("the source has no stream {name}; case and spelling are exact"),
+        names => format!(
+            "the source has no streams {}; case and spelling are exact",
+            names.join(", ")
+        ),
+    };
+    Some(Error::config(message).reason("UnknownStream"))
 }

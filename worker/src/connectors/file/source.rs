@@ -133,6 +133,10 @@ impl FileSource {
 
 #[async_trait]
 impl Source for FileSource {
+    fn declares_keys(&self) -> bool {
+        false
+    }
+
     async fn discover(&self) -> Result<Vec<StreamInfo>> {
         let mut infos = Vec::new();
         for (name, files) in self.streams().await? {

@@ -7,7 +7,11 @@ use schemars::{Schema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value};
 
 use super::ground::system;
-use crate::connectors::{CONNECTORS, Connector};
+use crate::{
+    connector::System,
+    connectors::{CONNECTORS, Connector},
+    error::Result,
+};
 
 fn schema(config: fn(&mut SchemaGenerator) -> Schema) -> Value {
     let mut generator = SchemaGenerator::new(SchemaSettings::draft2020_12());
@@ -17,14 +21,26 @@ fn schema(config: fn(&mut SchemaGenerator) -> Schema) -> Value {
     schema
 }
 
-fn schemas(connector: &Connector) -> Vec<Value> {
-    let source = connector.source.as_ref().map(|side| schema(side.config));
-    let destination = connector.destination.as_ref().map(|side| schema(side.config));
-    source.into_iter().chain(destination).collect()
+fn schemas(connector: &'static Connector) -> Vec<Value> {
+    sides(connector).into_iter().map(|(schema, ..)| schema).collect()
 }
 
-fn example(connector: &Connector) -> Map<String, Value> {
-    serde_saphyr::from_str(connector.example).unwrap_or_else(|error| panic!("{}: {error}", connector.name))
+type Open = Box<dyn Fn(System) -> Result<()>>;
+
+/// Of each side its schema, its example, and whether it can be made.
+fn sides(connector: &'static Connector) -> Vec<(Value, Map<String, Value>, Open)> {
+    let example = |text: &str| -> Map<String, Value> {
+        serde_saphyr::from_str(text).unwrap_or_else(|error| panic!("{}: {error}", connector.name))
+    };
+    let source = connector.source.as_ref().map(|side| {
+        let open: Open = Box::new(|system| (side.open)(system).map(drop));
+        (schema(side.config), example(side.example), open)
+    });
+    let destination = connector.destination.as_ref().map(|side| {
+        let open: Open = Box::new(|system| (side.open)(system).map(drop));
+        (schema(side.config), example(side.example), open)
+    });
+    source.into_iter().chain(destination).collect()
 }
 
 #[test]
@@ -88,46 +104,29 @@ fn every_field_of_a_configuration_is_explained() {
 #[test]
 fn examples_fit_their_schemas_and_open() {
     for connector in CONNECTORS {
-        let example = example(connector);
-        let value = Value::Object(example.clone());
-        let fits = |schema: &Value| jsonschema::draft202012::new(schema).unwrap().is_valid(&value);
-        assert!(schemas(connector).iter().any(fits), "{}: {value}", connector.name);
-        let system = || system(connector.name, example.clone());
-        let source = connector
-            .source
-            .as_ref()
-            .map(|side| (side.open)(system()).map(drop));
-        let destination = connector
-            .destination
-            .as_ref()
-            .map(|side| (side.open)(system()).map(drop));
-        let opened = [source, destination].into_iter().flatten().find_map(Result::err);
-        assert!(opened.is_none(), "{}: {opened:?}", connector.name);
+        for (schema, example, open) in sides(connector) {
+            let value = Value::Object(example.clone());
+            let fits = jsonschema::draft202012::new(&schema).unwrap().is_valid(&value);
+            assert!(fits, "{}: {value}", connector.name);
+            let opened = open(system(connector.name, example));
+            assert!(opened.is_ok(), "{}: {opened:?}", connector.name);
+        }
     }
 }
 
 #[test]
 fn an_unknown_setting_is_refused_by_name() {
     for connector in CONNECTORS {
-        let mut connection = example(connector);
-        connection.insert("colour".to_owned(), "blue".into());
-        let value = Value::Object(connection.clone());
-        let refuses = |schema: &Value| !jsonschema::draft202012::new(schema).unwrap().is_valid(&value);
-        if !schemas(connector).iter().all(refuses) {
-            // A system whose settings are read by several parts says itself which it does not know.
-            continue;
-        }
-        let system = || system(connector.name, connection.clone());
-        let source = connector
-            .source
-            .as_ref()
-            .and_then(|side| (side.open)(system()).err());
-        let destination = connector
-            .destination
-            .as_ref()
-            .and_then(|side| (side.open)(system()).err());
-        for error in source.into_iter().chain(destination) {
-            assert!(error.message.contains("colour"), "{}: {error}", connector.name);
+        for (schema, mut example, open) in sides(connector) {
+            example.insert("colour".to_owned(), "blue".into());
+            let value = Value::Object(example.clone());
+            if jsonschema::draft202012::new(&schema).unwrap().is_valid(&value) {
+                // A system whose settings are read by several parts says itself which it does not know.
+                continue;
+            }
+            if let Err(error) = open(system(connector.name, example)) {
+                assert!(error.message.contains("colour"), "{}: {error}", connector.name);
+            }
         }
     }
 }

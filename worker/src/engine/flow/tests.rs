@@ -239,6 +239,45 @@ async fn an_upsert_delivers_exactly_the_difference() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn after_a_reset_an_unchanged_source_delivers_nothing() {
+    for (mode, key) in [("upsert", "id"), ("append", "id"), ("append", "")] {
+        let bench = Bench::new(mode, key, 2).await;
+        *bench.rows.lock().unwrap() = table(0..3_000);
+        bench.full().await;
+        for _ in 0..2 {
+            let shard = bench.flow.shard_id("people");
+            crate::state::admin::reset(bench.flow.store.as_ref(), &shard, "test")
+                .await
+                .unwrap();
+            let again = bench.full().await;
+            assert_eq!(
+                (short(&again), again.files),
+                (counts(3_000, 0, 0, 0, 3_000), 0),
+                "{mode} {key}"
+            );
+        }
+        bench.rows.lock().unwrap()[7].1 = Some("edited".into());
+        let change = bench.full().await;
+        assert_eq!(change.inserted + change.updated, 1, "{mode} {key}: {change:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_a_commit_writes_again_counts_as_written() {
+    let bench = Bench::new("upsert", "id", 1).await;
+    *bench.rows.lock().unwrap() = table(0..3_000);
+    let first = bench.full().await;
+    assert_eq!(first.files, 1);
+    bench.rows.lock().unwrap().remove(7);
+    let deleted = bench.full().await;
+    assert_eq!((deleted.deleted, deleted.files), (1, 1));
+    assert!(deleted.bytes > first.bytes / 2, "{first:?}, {deleted:?}");
+    bench.rows.lock().unwrap()[7].1 = Some("edited".into());
+    assert_eq!(bench.full().await.files, 2, "the old rows again, and the new one");
+    bench.assert_same().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_shuffled_source_is_unchanged() {
     let bench = Bench::new("upsert", "id", 2).await;
     *bench.rows.lock().unwrap() = table(0..30_000);

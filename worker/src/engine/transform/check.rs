@@ -24,11 +24,11 @@ pub(super) const INPUT: &str = "input";
 
 const FORM: &str = "write `select ... from input [where ...]`";
 
-/// The statement, checked.
+/// The statement, checked; without `input`, any name may be a column.
 ///
 /// # Errors
 /// `config`, with what to write instead.
-pub(super) fn statement(sql: &str, input: &Schema) -> Result<Statement> {
+pub(super) fn statement(sql: &str, input: Option<&Schema>) -> Result<Statement> {
     let parsed = Parser::parse_sql(&GenericDialect {}, sql);
     let mut statements = parsed.map_err(|error| {
         let text = error.to_string();
@@ -51,7 +51,8 @@ pub(super) fn statement(sql: &str, input: &Schema) -> Result<Statement> {
 
 /// What names can mean.
 struct Scope<'a> {
-    input: &'a Schema,
+    /// The columns there are; `None`: nobody has looked.
+    input: Option<&'a Schema>,
     /// What the rows are called.
     alias: String,
 }
@@ -301,7 +302,8 @@ impl Scope<'_> {
         } else {
             ident.value.eq_ignore_ascii_case(&self.alias)
         };
-        alias && self.input.field_with_name(&ident.value).is_err()
+        let column = self.input.map(|input| input.field_with_name(&ident.value));
+        alias && !matches!(column, Some(Ok(_)))
     }
 
     fn spell(&self, ident: &mut Ident) -> Result<()> {
@@ -310,12 +312,15 @@ impl Scope<'_> {
     }
 
     /// The column of that name; without quotes also in another case, where only one column can be meant.
-    fn column(&self, ident: &Ident) -> Result<&str> {
+    fn column<'b>(&'b self, ident: &'b Ident) -> Result<&'b str> {
         let name = ident.value.as_str();
-        if let Some(exact) = names(self.input).find(|column| *column == name) {
+        let Some(input) = self.input else {
+            return Ok(name);
+        };
+        if let Some(exact) = names(input).find(|column| *column == name) {
             return Ok(exact);
         }
-        let mut alike = names(self.input).filter(|column| column.eq_ignore_ascii_case(name));
+        let mut alike = names(input).filter(|column| column.eq_ignore_ascii_case(name));
         match (ident.quote_style, alike.next(), alike.next()) {
             (None, Some(column), None) => Ok(column),
             (None, Some(one), Some(other)) => {
@@ -325,7 +330,7 @@ impl Scope<'_> {
             _ => Err(
                 Error::config(format!("there is no column `{name}`")).advice(suggest::advice(
                     name,
-                    names(self.input),
+                    names(input),
                     "there are",
                 )),
             ),

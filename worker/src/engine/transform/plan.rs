@@ -42,7 +42,7 @@ use crate::{
 /// # Errors
 /// `config`, with what is wrong in the text.
 pub(super) fn compile(sql: &str, input: &SchemaRef) -> Result<Step> {
-    let statement = check::statement(sql, input)?;
+    let statement = check::statement(sql, Some(input))?;
     let planner = Planner::new(input.clone());
     let plan = SqlToRel::new(&planner)
         .sql_statement_to_plan(statement)

@@ -18,21 +18,22 @@ use super::{
     stage::{OpenFile, Place},
 };
 use crate::{
-    connector::{IndexColumns, Rows},
+    connector::{IndexColumns, Rewritten, Rows},
     diff::segment::SegmentReader,
     error::{Error, Result},
     protocol::Commit,
     storage::Storage,
 };
 
-/// Rewrites the files whose segments have dead entries.
+/// Rewrites the files whose segments have dead entries, and tells what that came to.
 pub(super) async fn without_dead(
     shard: &FileShard,
     manifest: &mut Manifest,
     commit: &Commit,
     epoch: u64,
-) -> Result<()> {
+) -> Result<Rewritten> {
     let scratch = tempfile::tempdir()?;
+    let mut rewritten = Rewritten::default();
     for file in &mut manifest.files {
         let dead = file
             .segment
@@ -40,9 +41,13 @@ pub(super) async fn without_dead(
             .and_then(|segment| commit.dead.get(&segment.key));
         if let Some(dead) = dead {
             *file = rewrite(shard, file, dead, commit, epoch, scratch.path()).await?;
+            if file.rows > 0 {
+                rewritten.files += 1;
+                rewritten.bytes += file.bytes;
+            }
         }
     }
-    Ok(())
+    Ok(rewritten)
 }
 
 /// A local file with the content of an object.

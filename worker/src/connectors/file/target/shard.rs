@@ -5,7 +5,7 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use async_trait::async_trait;
@@ -19,7 +19,7 @@ use super::{
     stage::{FileStage, Place},
 };
 use crate::{
-    connector::{Shard, Stage, StageRequest, Staged},
+    connector::{Rewritten, Shard, Stage, StageRequest, Staged},
     diff::segment::SegmentRef,
     error::{Error, ErrorKind, Result},
     failpoint,
@@ -37,6 +37,8 @@ pub(super) struct FileShard {
     heads: Arc<dyn CasStore>,
     pub(super) config: Arc<FileTargetConfig>,
     upsert: bool,
+    /// By the last commit.
+    rewritten: Mutex<Rewritten>,
 }
 
 impl FileShard {
@@ -53,6 +55,7 @@ impl FileShard {
             heads,
             config,
             upsert,
+            rewritten: Mutex::default(),
         }
     }
 
@@ -80,11 +83,13 @@ impl FileShard {
             true => Manifest::default(),
             false => current.clone(),
         };
+        let mut rewritten = Rewritten::default();
         if self.upsert {
-            rewrite::without_dead(self, &mut next, commit, permit.epoch()).await?;
+            rewritten = rewrite::without_dead(self, &mut next, commit, permit.epoch()).await?;
         } else {
             bury(&mut next.segments, commit)?;
         }
+        *self.rewritten.lock().unwrap_or_else(PoisonError::into_inner) = rewritten;
         for staged in &commit.staged {
             let files: Vec<DataFile> = serde_json::from_value(staged.token.clone())?;
             for mut file in files {
@@ -279,6 +284,10 @@ impl Shard for FileShard {
 
     async fn clean(&self, permit: &Permit) -> Result<()> {
         clean::unreferenced(self, permit).await
+    }
+
+    fn rewritten(&self) -> Rewritten {
+        *self.rewritten.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn files(&self) -> Result<Vec<String>> {

@@ -40,6 +40,33 @@ fn whatever_needs_more_than_one_row_is_refused_by_name() {
         let refusal = refusal(sql);
         assert!(refusal.contains(expected), "{sql}: {refusal}");
         assert!(refusal.contains("; "), "{sql}: {refusal} says what to do");
+        let unseen = Transform::check(sql).unwrap_err().to_string();
+        assert!(unseen.contains(expected), "{sql}, without columns: {unseen}");
+    }
+}
+
+#[test]
+fn without_columns_only_what_they_would_decide_is_let_through() {
+    for sql in [
+        "select * from input",
+        "select i.*, i.nobody.knows, upper(\"Odd Name\") as name from input as i where nothing > 1",
+        "select * exclude (secret) from input where lower(email) like '%@x'",
+    ] {
+        assert!(Transform::check(sql).is_ok(), "{sql}");
+    }
+    for (sql, expected) in [
+        ("select id frm input", "from input"),
+        (
+            "select uper(email) from input",
+            "there is no function `uper`; did you mean upper?",
+        ),
+        ("select id from orders", "not from `orders`"),
+        ("delete from input", "a transform reads rows"),
+        ("select random() from input", "another value at each call"),
+        ("select id from input where (", "this is not SQL"),
+    ] {
+        let refusal = Transform::check(sql).unwrap_err().to_string();
+        assert!(refusal.contains(expected), "{sql}: {refusal}");
     }
 }
 
