@@ -67,7 +67,7 @@ def test_12_deltas_come_by_interval_after_one_full_load(
 ) -> None:
     items(postgres)
     source = cursor_source(postgres, "public.items", deltaLoadInterval="2s", fullLoadInterval="24h")
-    flow = manifest(source=source, destination=files.spec(), mode="Continuous")
+    flow = manifest(source=source, destination=files.spec())
     program = watching(flow)
     program.wait("public.items", 1)
     postgres.execute("insert into items values (11, 11)")
@@ -86,7 +86,7 @@ def test_12_a_restart_brings_a_delta_and_no_full_load(
 ) -> None:
     items(postgres)
     source = cursor_source(postgres, "public.items", deltaLoadInterval="2s", fullLoadInterval="24h")
-    flow = manifest(source=source, destination=files.spec(), mode="Continuous")
+    flow = manifest(source=source, destination=files.spec())
     first = watching(flow)
     first.wait("public.items", 2)
     first.process.kill()
@@ -105,7 +105,7 @@ def test_12_loads_of_one_stream_do_not_overlap_and_missed_ticks_do_not_pile_up(
 ) -> None:
     items(postgres)
     source = cursor_source(postgres, "public.items", deltaLoadInterval="1s")
-    flow = manifest(source=source, destination=files.spec(), mode="Continuous")
+    flow = manifest(source=source, destination=files.spec())
     program = watching(flow)
     program.wait("public.items", 2)
     with postgres.connect() as lock:
@@ -127,7 +127,7 @@ def test_12_there_is_one_tick_an_interval_after_a_failure(
 ) -> None:
     items(postgres)
     source = cursor_source(postgres, "public.items", deltaLoadInterval="2s")
-    flow = manifest(source=source, destination=files.spec(), mode="Continuous")
+    flow = manifest(source=source, destination=files.spec())
     program = watching(flow)
     program.wait("public.items", 1)
     postgres.execute("alter table items rename to away")
@@ -149,7 +149,7 @@ def test_13_a_trigger_runs_once(
     watching: Watching, workdir: Path, manifest: Manifest, files: FileSink, millrace: Millrace
 ) -> None:
     source = write_table(customers(20), workdir / "customers.csv")
-    flow = manifest(source=kit.harness.csv_source(source, primary_key=["id"]), destination=files.spec(), mode="Continuous")
+    flow = manifest(source=kit.harness.csv_source(source, primary_key=["id"]), destination=files.spec())
     program = watching(flow)
     program.wait("customers", 1)
 
@@ -172,7 +172,7 @@ def test_13_a_trigger_during_a_load_runs_once_after_it_and_waiting_ones_join(
 ) -> None:
     items(postgres)
     flow = manifest(
-        source=cursor_source(postgres, "public.items"), destination=files.spec(), mode="Continuous"
+        source=cursor_source(postgres, "public.items"), destination=files.spec()
     )
     program = watching(flow)
     program.wait("public.items", 1)
@@ -198,7 +198,7 @@ def test_f41_a_trigger_survives_a_crash_of_its_load(
     watching: Watching, workdir: Path, manifest: Manifest, files: FileSink, millrace: Millrace
 ) -> None:
     source = write_table(customers(20), workdir / "customers.csv")
-    flow = manifest(source=kit.harness.csv_source(source, primary_key=["id"]), destination=files.spec(), mode="Continuous")
+    flow = manifest(source=kit.harness.csv_source(source, primary_key=["id"]), destination=files.spec())
     first = watching(flow)
     first.wait("customers", 1)
     first.process.kill()
@@ -224,7 +224,7 @@ def test_f42_a_manifest_changed_a_hundred_times_runs_as_it_is_last(
     watching: Watching, workdir: Path, manifest: Manifest, files: FileSink
 ) -> None:
     source = write_table(customers(20), workdir / "customers.csv")
-    flow = manifest(source=kit.harness.csv_source(source, primary_key=["id"]), destination=files.spec(), mode="Continuous")
+    flow = manifest(source=kit.harness.csv_source(source, primary_key=["id"]), destination=files.spec())
     program = watching(flow)
     program.wait("customers", 1)
     documents = list(yaml.safe_load_all(flow.read_text()))
@@ -243,7 +243,7 @@ def test_14_a_token_set_while_suspended_waits_and_shows(
     watching: Watching, workdir: Path, manifest: Manifest, files: FileSink, millrace: Millrace
 ) -> None:
     source = write_table(customers(20), workdir / "customers.csv")
-    flow = manifest(source=kit.harness.csv_source(source, primary_key=["id"]), destination=files.spec(), mode="Continuous")
+    flow = manifest(source=kit.harness.csv_source(source, primary_key=["id"]), destination=files.spec())
     program = watching(flow)
     program.wait("customers", 1)
     suspend(flow, True)
@@ -262,7 +262,7 @@ def test_14_a_name_that_matches_nothing_is_told(
     watching: Watching, workdir: Path, manifest: Manifest, files: FileSink, millrace: Millrace
 ) -> None:
     source = write_table(customers(20), workdir / "customers.csv")
-    flow = manifest(source=kit.harness.csv_source(source, primary_key=["id"]), destination=files.spec(), mode="Continuous")
+    flow = manifest(source=kit.harness.csv_source(source, primary_key=["id"]), destination=files.spec())
     program = watching(flow)
     program.wait("customers", 1)
 
@@ -280,7 +280,7 @@ def test_15_a_trigger_for_one_stream_reads_no_other(
 ) -> None:
     items(postgres, "users", "orders", "carts")
     source = cursor_source(postgres, "public.users", "public.orders", "public.carts")
-    flow = manifest(source=source, destination=files.spec(), mode="Continuous")
+    flow = manifest(source=source, destination=files.spec())
     program = watching(flow)
     for name in ("users", "orders", "carts"):
         program.wait(f"public.{name}", 1)
@@ -302,7 +302,7 @@ def test_04_a_trigger_approves_a_mass_delete(
     watching: Watching, workdir: Path, manifest: Manifest, files: FileSink
 ) -> None:
     source = write_table(customers(90), workdir / "customers.csv")
-    flow = manifest(source=kit.harness.csv_source(source, primary_key=["id"]), destination=files.spec(), mode="Continuous")
+    flow = manifest(source=kit.harness.csv_source(source, primary_key=["id"]), destination=files.spec())
     program = watching(flow)
     program.wait("customers", 1)
     write_table(customers(10), source)
