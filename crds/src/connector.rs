@@ -94,6 +94,22 @@ pub struct ConnectorSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "settings")]
     pub config_schema: Option<Settings>,
+    /// The JSON Schema for destinations, where it is not that of `configSchema`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "settings")]
+    pub destination_config_schema: Option<Settings>,
+}
+
+impl ConnectorSpec {
+    /// The schema of the configuration of one role.
+    #[must_use]
+    pub fn schema(&self, role: Role) -> Option<&Settings> {
+        let own = match role {
+            Role::Source => None,
+            Role::Destination => self.destination_config_schema.as_ref(),
+        };
+        own.or(self.config_schema.as_ref())
+    }
 }
 
 /// What a Connector can be used as.

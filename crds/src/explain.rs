@@ -60,6 +60,18 @@ fn explain(error: &ValidationError<'_>, schema: &Value, root: &str, show: Show) 
                 advice: "add it".to_owned(),
             }]
         }
+        kind @ (ValidationErrorKind::AnyOf { .. } | ValidationErrorKind::OneOfNotValid { .. }) => {
+            let rule = schema
+                .pointer(error.schema_path().as_str())
+                .unwrap_or(&Value::Null);
+            let (message, advice) = alternatives(rule, show, error.instance())
+                .unwrap_or_else(|| words(kind, error.instance(), show));
+            vec![Finding {
+                path: at,
+                message,
+                advice,
+            }]
+        }
         kind => {
             let (message, advice) = words(kind, error.instance(), show);
             vec![Finding {
@@ -169,6 +181,42 @@ fn words(kind: &ValidationErrorKind, value: &Value, show: Show) -> (String, Stri
             String::new(),
         ),
     }
+}
+
+/// Words for alternatives that are all constants, or all fields of which one is needed.
+fn alternatives(rule: &Value, show: Show, value: &Value) -> Option<(String, String)> {
+    let rules = rule.as_array()?;
+    let needed: Option<Vec<&str>> = rules.iter().map(|rule| rule["required"][0].as_str()).collect();
+    if let Some(names) = needed {
+        let names = suggest::list(&names, "or");
+        return Some((format!("{names} is missing"), "add it".to_owned()));
+    }
+    let mut options = Vec::new();
+    rules.iter().all(|rule| constants(rule, &mut options)).then(|| {
+        words(
+            &ValidationErrorKind::Enum {
+                options: Value::Array(options).into(),
+            },
+            value,
+            show,
+        )
+    })
+}
+
+/// Collects the constants that a schema allows; `false` where it allows more than constants.
+fn constants(rule: &Value, to: &mut Vec<Value>) -> bool {
+    if let Some(one) = rule.get("const") {
+        to.push(one.clone());
+        return true;
+    }
+    if let Some(several) = rule["enum"].as_array() {
+        to.extend(several.iter().cloned());
+        return true;
+    }
+    let nested = rule["anyOf"].as_array().or(rule["oneOf"].as_array());
+    nested.map_or(rule["type"] == "null", |rules| {
+        rules.iter().all(|rule| constants(rule, to))
+    })
 }
 
 /// The format that marks a text as a template.

@@ -88,6 +88,21 @@ pub struct SystemPlan {
     pub base_dir: Option<String>,
 }
 
+impl SystemPlan {
+    /// What the connector is made from: the connection, with the options laid over it that are not about the columns
+    /// which every destination adds.
+    #[must_use]
+    pub fn settings(&self) -> Map<String, Value> {
+        let mut all = self.connection.clone();
+        let own = self
+            .options
+            .iter()
+            .filter(|(key, _)| !key.starts_with("_millrace"));
+        all.extend(own.map(|(key, value)| (key.clone(), value.clone())));
+        all
+    }
+}
+
 /// The reading end.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -169,7 +169,7 @@ fn recipes_are_sound_and_go_back_to_clean_yaml() {
         .collect();
     assert_eq!(
         names,
-        ["file", "postgres", "generator", "memory", "stdout", "null"]
+        ["file", "generator", "memory", "null", "postgres", "stdout"]
     );
     for recipe in builtin() {
         let text = serde_saphyr::to_string(recipe).unwrap();

@@ -71,8 +71,7 @@ impl<T: ?Sized> Side<T> {
 /// # Errors
 /// `config`, naming the field.
 pub fn config<C: DeserializeOwned>(system: &System) -> Result<C> {
-    let connection = serde_json::Value::Object(system.plan.connection.clone());
-    serde_json::from_value(connection).map_err(|error| {
+    serde_json::from_value(serde_json::Value::Object(system.plan.settings())).map_err(|error| {
         Error::config(format!("connection: {error}")).advice(format!(
             "`millrace connectors {}` shows what it takes",
             system.plan.type_

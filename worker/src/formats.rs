@@ -26,6 +26,7 @@ use crate::error::{Error, Result};
 /// The format of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[schemars(transform = with_aliases)]
 pub enum Format {
     /// Text with a delimiter between fields.
     Csv,
@@ -34,6 +35,15 @@ pub enum Format {
     Ndjson,
     /// Apache Parquet.
     Parquet,
+}
+
+/// The other names of NDJSON, which a schema does not learn from the type.
+pub(crate) fn with_aliases(schema: &mut schemars::Schema) {
+    if let Some(formats) = schema.get_mut("oneOf").and_then(Value::as_array_mut) {
+        formats.extend(["json", "jsonl"].map(
+            |name| serde_json::json!({ "type": "string", "const": name, "description": "The same as ndjson." }),
+        ));
+    }
 }
 
 impl Format {

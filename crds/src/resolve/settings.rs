@@ -204,10 +204,13 @@ fn retype(given: &Value, filled: Value, wanted: &Value) -> Value {
     let whole = given
         .as_str()
         .is_some_and(|text| text.starts_with("${") && text.find('}') == Some(text.len() - 1));
-    match (wanted.as_str(), filled.as_str()) {
-        (Some("integer" | "number" | "boolean"), Some(text)) if whole => {
-            serde_json::from_str(text).unwrap_or(filled)
-        }
+    let wants = |name: &str| match wanted {
+        Value::Array(names) => names.iter().any(|one| one == name),
+        one => one == name,
+    };
+    let plain = ["integer", "number", "boolean"].into_iter().any(wants) && !wants("string");
+    match filled.as_str() {
+        Some(text) if whole && plain => serde_json::from_str(text).unwrap_or(filled),
         _ => filled,
     }
 }

@@ -3,12 +3,12 @@
 use std::path::Path;
 
 use jsonschema::Validator;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::Connector;
-use crate::common::{ConnectorRef, CredentialRef, Settings};
+use crate::common::{ConnectorRef, CredentialRef, Engine, Settings};
 use crate::connector::{ConnectorSpec, Role};
-use crate::explain::{Show, TEMPLATE, findings};
+use crate::explain::{Finding, Show, TEMPLATE, findings};
 use crate::plan::{RateLimit, SystemPlan};
 use crate::problem::{Place, Reason, Report, below, join};
 use crate::resources::base_dir;
@@ -19,6 +19,9 @@ use crate::template::Template;
 use super::engine::{self, each};
 use super::settings::{Expander, merge, refuse_secrets};
 use super::{Resolver, credentials};
+
+/// The columns that a destination adds unless its options say otherwise.
+const ADDED_COLUMNS: [&str; 2] = ["_millrace_op", "_millrace_loaded_at"];
 
 /// What a Source, or the destination of a Flow, asks for.
 pub(super) struct Asked<'a> {
@@ -57,11 +60,16 @@ pub(super) fn check_recipe(spec: &ConnectorSpec, report: &mut Report<'_>) {
     for (name, config) in &spec.configs {
         refuse_secrets(config, &below("spec.configs", name), report);
     }
-    if let Some(schema) = &spec.config_schema
-        && let Err(error) = validator(&Value::Object(schema.clone()))
-    {
-        let message = format!("is not a JSON Schema: {error}");
-        report.error(Reason::InvalidSpec, "spec.configSchema", message, "");
+    for (field, schema) in [
+        ("spec.configSchema", &spec.config_schema),
+        ("spec.destinationConfigSchema", &spec.destination_config_schema),
+    ] {
+        if let Some(schema) = schema
+            && let Err(error) = validator(&Value::Object(schema.clone()))
+        {
+            let message = format!("is not a JSON Schema: {error}");
+            report.error(Reason::InvalidSpec, field, message, "");
+        }
     }
     if spec.default_engine.is_none()
         && spec
@@ -97,12 +105,11 @@ impl Resolver<'_> {
             report.error(Reason::Unsupported, &name_field(asked), message, advice);
         }
         let (engine, engine_config) = engine::choose(asked, &recipe, report)?;
-        let connection = self.connection(asked, &recipe, report);
-        let options_field = join(asked.field, "options");
-        let options = self
-            .expander()
-            .settings(asked.options, &Value::Null, &options_field, report);
-        refuse_secrets(&options, &options_field, report);
+        let native = (engine == Engine::Native)
+            .then(|| self.native_schema(asked.role, &recipe))
+            .flatten();
+        let connection = self.connection(asked, &recipe, native.as_ref(), report);
+        let options = self.options(asked, &recipe, native, report);
         let credentials = self.credentials(
             &credentials::Given {
                 namespace: asked.namespace,
@@ -199,7 +206,13 @@ impl Resolver<'_> {
     }
 
     /// `default` config, then the named config, then the connection of the resource; checked.
-    fn connection(&self, asked: &Asked<'_>, recipe: &Recipe, report: &mut Report<'_>) -> Settings {
+    fn connection(
+        &self,
+        asked: &Asked<'_>,
+        recipe: &Recipe,
+        native: Option<&Value>,
+        report: &mut Report<'_>,
+    ) -> Settings {
         let field = join(asked.field, "connection");
         let configs = &recipe.spec.configs;
         let chosen = asked.connector.and_then(|connector| connector.config.as_ref());
@@ -213,15 +226,10 @@ impl Resolver<'_> {
                 advice,
             );
         }
-        let schema = recipe
-            .spec
-            .config_schema
-            .clone()
-            .map_or(Value::Null, Value::Object);
+        let own = recipe.spec.schema(asked.role).cloned().map(Value::Object);
         let errors = report.errors();
-        let connection = self
-            .expander()
-            .settings(asked.connection, &schema, &field, report);
+        let types = native.or(own.as_ref()).unwrap_or(&Value::Null);
+        let connection = self.expander().settings(asked.connection, types, &field, report);
         let layers = [
             configs.get("default"),
             chosen.and_then(|name| configs.get(name)),
@@ -232,13 +240,61 @@ impl Resolver<'_> {
         refuse_secrets(&connection, &field, report);
         // What an unset variable leaves behind would only be told about twice.
         if report.errors() == errors {
-            check(&merged, &schema, &field, recipe, report);
+            let schemas: Vec<&Value> = own
+                .iter()
+                .chain(native.filter(|_| !recipe.is_builtin()))
+                .collect();
+            check(&merged, &schemas, &field, recipe, report);
         }
         merged
     }
+
+    /// The settings that lie over the connection. Of a plugin they are its own matter.
+    fn options(
+        &self,
+        asked: &Asked<'_>,
+        recipe: &Recipe,
+        native: Option<Value>,
+        report: &mut Report<'_>,
+    ) -> Settings {
+        let field = join(asked.field, "options");
+        let schema = native.map(|schema| options_schema(schema, asked.role));
+        let errors = report.errors();
+        let types = schema.as_ref().unwrap_or(&Value::Null);
+        let options = self.expander().settings(asked.options, types, &field, report);
+        refuse_secrets(&options, &field, report);
+        if report.errors() == errors {
+            check(&options, schema.as_slice(), &field, recipe, report);
+        }
+        options
+    }
+
+    /// What the worker itself takes for a type of system, whatever a Connector of that type says of it.
+    fn native_schema(&self, role: Role, recipe: &Recipe) -> Option<Value> {
+        let of_type = |one: &&Connector| one.metadata.name.as_ref() == Some(&recipe.spec.type_);
+        let builtin = self.recipes.iter().find(of_type)?;
+        builtin.spec.schema(role).cloned().map(Value::Object)
+    }
+}
+
+/// Of the options none is needed, and a destination also says which columns are added.
+fn options_schema(mut schema: Value, role: Role) -> Value {
+    if let Some(schema) = schema.as_object_mut() {
+        schema.retain(|key, _| !matches!(key.as_str(), "required" | "allOf" | "anyOf"));
+    }
+    if role == Role::Destination
+        && let Some(properties) = schema["properties"].as_object_mut()
+    {
+        properties.extend(ADDED_COLUMNS.map(|name| (name.to_owned(), json!({ "type": "boolean" }))));
+    }
+    schema
 }
 
 impl Recipe {
+    fn is_builtin(&self) -> bool {
+        self.origin == RecipeOrigin::BuiltIn
+    }
+
     /// What stands in for a recipe where a custom reader or writer stands alone.
     fn of_plugin() -> Self {
         let spec = ConnectorSpec {
@@ -252,6 +308,7 @@ impl Recipe {
             capabilities: None,
             rate_limit: None,
             config_schema: None,
+            destination_config_schema: None,
         };
         Self {
             name: "plugin".to_owned(),
@@ -275,18 +332,28 @@ fn validator(schema: &Value) -> Result<Validator, String> {
     options.build(schema).map_err(|error| error.to_string())
 }
 
-/// Checks merged settings; a finding never shows a value, which may come from the environment.
-fn check(settings: &Settings, schema: &Value, field: &str, recipe: &Recipe, report: &mut Report<'_>) {
-    let Ok(validator) = validator(if schema.is_null() {
-        &Value::Bool(true)
-    } else {
-        schema
-    }) else {
-        let message = format!("the configSchema of {} is not a JSON Schema", recipe.name);
-        return report.error(Reason::InvalidConfig, field, message, "mend the Connector");
-    };
+/// Checks settings; a finding never shows a value, which may come from the environment.
+fn check(
+    settings: &Settings,
+    schemas: &[impl std::borrow::Borrow<Value>],
+    field: &str,
+    recipe: &Recipe,
+    report: &mut Report<'_>,
+) {
     let value = Value::Object(settings.clone());
-    for found in findings(&validator, schema, &value, field, Show::Nothing) {
+    let mut told: Vec<Finding> = Vec::new();
+    for schema in schemas.iter().map(std::borrow::Borrow::borrow) {
+        let Ok(validator) = validator(schema) else {
+            let message = format!("the configSchema of {} is not a JSON Schema", recipe.name);
+            return report.error(Reason::InvalidConfig, field, message, "mend the Connector");
+        };
+        for found in findings(&validator, schema, &value, field, Show::Nothing) {
+            if !told.iter().any(|known| known.path == found.path) {
+                told.push(found);
+            }
+        }
+    }
+    for found in told {
         report.error(Reason::InvalidConfig, &found.path, found.message, found.advice);
     }
 }

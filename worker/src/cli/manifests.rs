@@ -9,6 +9,7 @@ use clap::Args;
 use millrace_crds::{
     Plan, Problem, Resolution, Resolver, Resources, Setting, builtin,
     plan::{FlowRef, SourcePlan},
+    problem::{Place, ProblemKind, Reason},
     resources::namespace_of,
 };
 use secrecy::SecretString;
@@ -147,10 +148,26 @@ impl Loaded {
     /// A Flow, opened.
     ///
     /// # Errors
-    /// `config`, naming the Flow.
+    /// `config`, naming the place of the settings that are wrong.
     pub(super) async fn open(&self, plan: &Plan) -> Result<Flow> {
         let secrets = self.secrets(&plan.flow.namespace);
-        Flow::open(plan.clone(), &secrets).await.context(full_name(plan))
+        let (namespace, name) = (&plan.flow.namespace, &plan.flow.name);
+        let from = System::of_source(plan.flow.clone(), &plan.source, &secrets);
+        let source =
+            connectors::source(from).map_err(|error| self.at_source(error, namespace, &plan.source.name))?;
+        let destination =
+            connectors::destination(System::of_destination(plan, &secrets)).map_err(|error| {
+                let place = self.resources.flow(namespace, name).map(|flow| &flow.place);
+                placed(error, place, &format!("Flow/{name}"), "spec.destination")
+            })?;
+        Flow::with_ends(plan.clone(), &secrets, source, destination)
+            .await
+            .context(full_name(plan))
+    }
+
+    fn at_source(&self, error: Error, namespace: &str, name: &str) -> Error {
+        let place = self.resources.source(namespace, name).map(|source| &source.place);
+        placed(error, place, &format!("Source/{name}"), "spec")
     }
 
     /// The Sources of a name, or all of them: each as it is read, and by what name.
@@ -200,8 +217,32 @@ impl Loaded {
     /// `config` where it cannot be made from its settings.
     pub(super) fn open_source(&self, place: FlowRef, plan: &SourcePlan) -> Result<Arc<dyn Source>> {
         let system = System::of_source(place.clone(), plan, &self.secrets(&place.namespace));
-        connectors::source(system).context(format!("Source {}", plan.name))
+        connectors::source(system).map_err(|error| self.at_source(error, &place.namespace, &plan.name))
     }
+}
+
+/// What a connector says of its settings, as a problem of the manifest: only the connector knows which of them do not
+/// fit together. Where its message begins with a field, that is the field; else it is the connection.
+fn placed(mut error: Error, place: Option<&Place>, resource: &str, within: &str) -> Error {
+    let named = error
+        .message
+        .split_once(": ")
+        .filter(|(field, _)| field.starts_with("connection") && !field.contains(' '))
+        .map(|(field, rest)| (field.to_owned(), rest.to_owned()));
+    let (field, message) = named.unwrap_or_else(|| ("connection".to_owned(), error.message.clone()));
+    let field = format!("{within}.{field}");
+    let problem = Problem {
+        kind: ProblemKind::Error,
+        reason: Reason::InvalidConfig,
+        file: place.and_then(|place| place.file.clone()),
+        line: place.and_then(|place| place.line(&field)),
+        resource: resource.to_owned(),
+        field,
+        message,
+        advice: String::new(),
+    };
+    error.message = problem.to_string();
+    error
 }
 
 /// Whether a name on the command line means this Flow.

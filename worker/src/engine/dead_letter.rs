@@ -63,7 +63,8 @@ impl Place {
             labels: &flow.labels,
             date: Zoned::now().date(),
         };
-        let beside = || match system.connection.get("url").and_then(serde_json::Value::as_str) {
+        let settings = system.settings();
+        let beside = || match settings.get("url").and_then(serde_json::Value::as_str) {
             Some(url) if system.type_ == "file" => format!("{}/_refused/{{stream}}", parent(url)),
             _ => "_refused/{flow}/{stream}".to_owned(),
         };
@@ -73,7 +74,7 @@ impl Place {
             .parse::<Template>()
             .and_then(|template| template.render(&values))
             .map_err(|error| Error::config(format!("deadLetter.url: {error}")))
-            .and_then(|url| Storage::open(&url, &system.connection, secrets, base));
+            .and_then(|url| Storage::open(&url, &settings, secrets, base));
         Self { storage, key }
     }
 }

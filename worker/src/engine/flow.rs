@@ -140,12 +140,26 @@ impl Flow {
     /// # Errors
     /// `config` where a connector cannot be made from its settings.
     pub async fn with_source(plan: Plan, local: &Arc<LocalSecrets>, source: Arc<dyn Source>) -> Result<Self> {
+        let destination =
+            connectors::destination(System::of_destination(&plan, local)).context("destination")?;
+        Self::with_ends(plan, local, source, destination).await
+    }
+
+    /// As [`Flow::open`], with both ends there already.
+    ///
+    /// # Errors
+    /// `config` where the state store cannot be made from its settings.
+    pub async fn with_ends(
+        plan: Plan,
+        local: &Arc<LocalSecrets>,
+        source: Arc<dyn Source>,
+        destination: Arc<dyn Destination>,
+    ) -> Result<Self> {
         let base = PathBuf::from(plan.source.system.base_dir.as_deref().unwrap_or("."));
-        let end = System::of_destination(&plan, local);
-        let destination_secrets = end.secrets.clone();
+        let destination_secrets = System::of_destination(&plan, local).secrets;
         Ok(Self {
             source,
-            destination: connectors::destination(end).context("destination")?,
+            destination,
             store: state::open(&plan.state, local, &base).await.context("state")?,
             plan: Arc::new(plan),
             destination_secrets,

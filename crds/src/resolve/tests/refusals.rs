@@ -60,8 +60,22 @@ fn wrong_configuration_names_the_property() {
     };
     refuses(&[
         (
-            postgres("host: h, user: u"),
-            "m.yaml:6: Source/shop: spec.connection.database: is missing; add it",
+            postgres("user: u, database: d"),
+            "m.yaml:6: Source/shop: spec.connection: host or url is missing; add it",
+        ),
+        (
+            postgres("host: h, user: u, sslMode: requier"),
+            "m.yaml:6: Source/shop: spec.connection.sslMode: the value is not allowed; write disable, prefer, require, verify-ca or verify-full",
+        ),
+        (
+            postgres("host: h, user: u, lockTimeout: 30"),
+            "m.yaml:6: Source/shop: spec.connection.lockTimeout: a number stands where text is wanted; write it in quotes",
+        ),
+        (
+            source(
+                "  connector: { name: postgres }\n  connection: { host: h, user: u }\n  options: { batchRow: 5 }\n",
+            ),
+            "m.yaml:7: Source/shop: spec.options.batchRow: there is no such field; did you mean batchRows?",
         ),
         (
             postgres("host: h, user: u, database: d, port: 70000"),
@@ -76,6 +90,34 @@ fn wrong_configuration_names_the_property() {
             "m.yaml:6: Source/shop: spec.connection.host: is empty; write something, or leave it out",
         ),
     ]);
+    let to = |connection: &str, options: &str| {
+        flow(&format!(
+            "  destination: {{ connector: {{ name: file }}, connection: {{ url: /out, {connection} }}, options: {{ {options} }} }}\n"
+        ))
+    };
+    refuses(&[
+        (
+            to("compresion: zstd", ""),
+            "m.yaml:14: Flow/lake: spec.destination.connection.compresion: there is no such field; did you mean compression?",
+        ),
+        (
+            to("rowGroupRows: 0", ""),
+            "m.yaml:14: Flow/lake: spec.destination.connection.rowGroupRows: the value is too small; write 1024 or more",
+        ),
+        (
+            to("compression: zstd", "_millrace_op: maybe"),
+            "m.yaml:14: Flow/lake: spec.destination.options._millrace_op: text stands where true or false is wanted; write true or false",
+        ),
+    ]);
+    // A Connector of a built-in type may ask for more, and cannot let through what the worker refuses.
+    let loose = "apiVersion: millrace.dev/v1alpha1\nkind: Connector\nmetadata: { name: c }\nspec:\n  type: file\n  roles: [source]\n  configSchema: { type: object, required: [region] }\n---\n";
+    refuses(&[(
+        format!(
+            "{loose}{}",
+            source("  connector: { name: c }\n  connection: { url: /in, region: r, formt: csv }\n")
+        ),
+        "m.yaml:14: Source/shop: spec.connection.formt: there is no such field; did you mean format?",
+    )]);
     let strict = "apiVersion: millrace.dev/v1alpha1\nkind: Connector\nmetadata: { name: c }\nspec:\n  type: c\n  roles: [source]\n  configSchema: { type: object, additionalProperties: false, properties: { host: { type: string } } }\n---\n";
     refuses(&[
         (
@@ -124,7 +166,7 @@ fn secrets_have_no_place_in_a_manifest() {
 fn addresses_have_no_password() {
     let url = |url: &str| {
         source(&format!(
-            "  connector: {{ name: memory }}\n  connection: {{ url: '{url}' }}\n"
+            "  connector: {{ name: file }}\n  connection: {{ url: '{url}' }}\n"
         ))
     };
     let expected = "m.yaml:6: Source/shop: spec.connection.url: the address holds a password; remove it from the address, and name a Secret under credentials";

@@ -24,7 +24,12 @@ pub(super) fn yaml(connector: &Connector) -> String {
             .map(|(name, variable)| credential(name, *variable))
             .collect();
     }
-    spec["configSchema"] = Value::Object(config_schema(connector));
+    let (source, destination) = (source_schema(connector), destination_schema(connector));
+    let own = source.is_some() && source != destination;
+    spec["configSchema"] = Value::Object(source.or_else(|| destination.clone()).unwrap_or_default());
+    if let Some(destination) = destination.filter(|_| own) {
+        spec["destinationConfigSchema"] = Value::Object(destination);
+    }
     let recipe = json!({
         "apiVersion": millrace_crds::API_VERSION,
         "kind": "Connector",
@@ -47,16 +52,6 @@ pub(super) fn destination_schema(connector: &Connector) -> Option<Map<String, Va
     connector.destination.as_ref().map(|side| schema(side.config))
 }
 
-/// One schema for both sides, since a recipe has one: what either side takes, and needs what both need. Each side
-/// refuses what it does not know when it is opened.
-fn config_schema(connector: &Connector) -> Map<String, Value> {
-    match (source_schema(connector), destination_schema(connector)) {
-        (Some(source), Some(destination)) => union(source, &destination),
-        (Some(one), None) | (None, Some(one)) => one,
-        (None, None) => Map::new(),
-    }
-}
-
 fn schema(of: fn(&mut SchemaGenerator) -> Schema) -> Map<String, Value> {
     let mut generator = SchemaSettings::draft07()
         .with(|settings| settings.inline_subschemas = true)
@@ -75,17 +70,23 @@ fn schema(of: fn(&mut SchemaGenerator) -> Schema) -> Map<String, Value> {
     }
 }
 
-/// Drops what says nothing to a person or a validator: widths of integers, defaults of null.
+/// Drops what says nothing to a person: defaults of null, and the widths of integers, which become bounds. No bound
+/// is beyond what a cluster's whole numbers hold.
 fn simplify(schema: &mut Value) {
     match schema {
         Value::Object(map) => {
-            let width = |format: &Value| {
-                format
-                    .as_str()
-                    .is_some_and(|f| f.starts_with("uint") || f.starts_with("int") || f == "double")
+            let width = map.get("format").and_then(Value::as_str).unwrap_or_default();
+            let most = match width {
+                "uint8" | "uint16" => None,
+                "uint32" => Some(u64::from(u32::MAX)),
+                _ if width.starts_with("uint") => Some(i64::MAX.unsigned_abs()),
+                _ => None,
             };
-            if map.get("format").is_some_and(width) {
+            if width.starts_with("uint") || width.starts_with("int") || width == "double" {
                 map.remove("format");
+            }
+            if let Some(most) = most {
+                map.entry("maximum").or_insert_with(|| most.into());
             }
             if map.get("default") == Some(&Value::Null) {
                 map.remove("default");
@@ -95,61 +96,6 @@ fn simplify(schema: &mut Value) {
         Value::Array(items) => items.iter_mut().for_each(simplify),
         _ => {}
     }
-}
-
-fn union(mut one: Map<String, Value>, other: &Map<String, Value>) -> Map<String, Value> {
-    let needed = |schema: &Map<String, Value>| -> Vec<Value> {
-        schema
-            .get("required")
-            .and_then(Value::as_array)
-            .cloned()
-            .unwrap_or_default()
-    };
-    let both: Vec<Value> = needed(&one)
-        .into_iter()
-        .filter(|name| needed(other).contains(name))
-        .collect();
-    one.remove("required");
-    let mut merged = Map::new();
-    for (key, value) in one {
-        if key == "properties" && !both.is_empty() {
-            merged.insert("required".to_owned(), Value::Array(both.clone()));
-        }
-        merged.insert(key, value);
-    }
-    if let Some(properties) = merged.get_mut("properties").and_then(Value::as_object_mut) {
-        let others = other
-            .get("properties")
-            .and_then(Value::as_object)
-            .into_iter()
-            .flatten();
-        for (name, property) in others {
-            match properties.get_mut(name) {
-                Some(known) if !same(known, property) => {
-                    *known = json!({ "anyOf": [known.clone(), property] })
-                }
-                Some(_) => {}
-                None => {
-                    properties.insert(name.clone(), property.clone());
-                }
-            }
-        }
-    }
-    merged
-}
-
-/// The same values are allowed; what is said of them may differ.
-fn same(one: &Value, other: &Value) -> bool {
-    let bare = |value: &Value| {
-        let mut value = value.clone();
-        if let Some(map) = value.as_object_mut() {
-            ["description", "title", "default"].iter().for_each(|key| {
-                map.remove(*key);
-            });
-        }
-        value
-    };
-    bare(one) == bare(other)
 }
 
 /// A manifest that uses the connector, with another one at the far end.

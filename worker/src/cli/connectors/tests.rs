@@ -15,6 +15,15 @@ fn every_recipe_is_a_connector_that_a_cluster_would_take() {
 }
 
 #[test]
+fn the_recipes_that_come_with_the_resolver_are_these() {
+    let kept = include_str!("../../../../crds/recipes.yaml");
+    assert!(
+        kept == recipe::all(),
+        "crds/recipes.yaml is old: write `millrace connectors --recipes` to it"
+    );
+}
+
+#[test]
 fn every_setting_is_described() {
     for connector in CONNECTORS {
         for schema in [

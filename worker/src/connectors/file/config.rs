@@ -2,12 +2,8 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 
-use crate::{
-    error::{Error, Result},
-    formats::{Format, compression::Compression, csv::CsvOptions},
-};
+use crate::formats::{Format, compression::Compression, csv::CsvOptions};
 
 /// Files: CSV, NDJSON and Parquet.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -16,6 +12,7 @@ pub struct FileConfig {
     /// Where the files are: a path (relative to the manifest), `file://`, `s3://bucket/prefix`, `gs://bucket/prefix`
     /// or `https://`. A source may name one file, a directory, or a pattern (`*`, `?`, `[abc]`, `**` for any depth),
     /// all of whose files are one stream; with `{stream}` in it, each name that stands there is a stream of its own.
+    #[schemars(length(min = 1), extend("format" = "template"))]
     pub url: String,
     /// The format. Where nothing is said, the suffix of the file names tells.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -53,15 +50,6 @@ pub struct FileConfig {
 const MAX_RECORD_BYTES: usize = 64 << 20;
 
 impl FileConfig {
-    /// The settings of a connection.
-    ///
-    /// # Errors
-    /// `config` for a setting that is unknown, missing or of the wrong type.
-    pub fn from_map(connection: &Map<String, Value>) -> Result<Self> {
-        Self::deserialize(Value::Object(connection.clone()))
-            .map_err(|error| Error::config(format!("`connection` of the file connector: {error}")))
-    }
-
     /// The largest record in bytes.
     #[must_use]
     pub fn record_limit(&self) -> usize {

@@ -41,10 +41,11 @@ use crate::{
 
 /// Where files are written, and how.
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct FileTargetConfig {
     /// A directory or bucket, one a stream: a path (from the manifest on) or `s3://bucket/prefix`, with
     /// `{namespace}`, `{flow}`, `{stream}` and `{label:NAME}` filled in. Without `{stream}` each stream gets a directory.
+    #[schemars(length(min = 1), extend("format" = "template"))]
     pub url: String,
     /// The format.
     #[serde(default)]
@@ -89,6 +90,7 @@ fn clean_after_hours() -> u32 {
 /// Formats that are written.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
+#[schemars(transform = crate::formats::with_aliases)]
 pub enum FileFormat {
     /// Apache Parquet.
     #[default]
@@ -183,7 +185,7 @@ impl FileTarget {
     async fn open(&self, stream: &str) -> Result<(Storage, Arc<dyn CasStore>)> {
         let url = self.url(stream)?;
         let base = self.system.plan.base_dir.as_deref().map(Path::new);
-        let storage = Storage::open(&url, &self.system.plan.connection, &self.system.secrets, base)?;
+        let storage = Storage::open(&url, &self.system.plan.settings(), &self.system.secrets, base)?;
         let heads: Arc<dyn CasStore> = match (storage.local_path("")?, url.strip_prefix("s3://")) {
             (Some(root), _) => Arc::new(DirectoryCas::new(root)),
             (None, Some(rest)) => {

@@ -6,7 +6,7 @@
 use std::{path::Path, str::FromStr, time};
 
 use millrace_crds::{duration::Duration, plan::SystemPlan};
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 use url::Url;
@@ -17,18 +17,29 @@ use crate::error::{Error, Result};
 /// The password is a credential of the name `password`.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[schemars(
+    extend("allOf" = [
+        { "anyOf": [{ "required": ["host"] }, { "required": ["url"] }] },
+        { "anyOf": [{ "required": ["user"] }, { "required": ["url"] }] },
+    ]),
+    transform = with_fetch_rows
+)]
 pub struct PostgresConfig {
     /// `postgres://user@host:port/database`: what it names wins over the single fields, which may come from a named
     /// configuration. A password in it is refused: it belongs to the credentials.
     pub url: Option<String>,
     /// The server's name or address; a directory (with a leading `/`) means its Unix socket.
+    #[schemars(length(min = 1))]
     pub host: Option<String>,
     /// The server's port. Default: 5432.
     #[serde(deserialize_with = "port")]
+    #[schemars(range(min = 1))]
     pub port: Option<u16>,
     /// The database. Default: the same as the user.
+    #[schemars(length(min = 1))]
     pub database: Option<String>,
     /// The role to connect as.
+    #[schemars(length(min = 1))]
     pub user: Option<String>,
     /// Whether the connection is encrypted, and what is verified.
     pub ssl_mode: Option<SslMode>,
@@ -42,16 +53,12 @@ pub struct PostgresConfig {
     /// Dots in a stream's name become underscores.
     pub table: Option<String>,
     /// How long to wait for a connection.
-    #[schemars(with = "String")]
     pub connect_timeout: Duration,
     /// How long a statement may wait for a lock.
-    #[schemars(with = "String")]
     pub lock_timeout: Duration,
     /// How long one statement may run; `0s`: without limit.
-    #[schemars(with = "String")]
     pub statement_timeout: Duration,
     /// After how long the server ends a transaction of the destination whose worker went silent.
-    #[schemars(with = "String")]
     pub idle_in_transaction_timeout: Duration,
     /// Rows in one batch of a source.
     #[serde(alias = "fetchRows")]
@@ -59,12 +66,11 @@ pub struct PostgresConfig {
     pub batch_rows: u32,
     /// How far a delta stays behind the oldest open transaction, for clocks and reports that lag a little.
     /// For cursors that are not times: how long a load waits for transactions that were open as it began.
-    #[schemars(with = "String")]
     pub late_margin: Duration,
     /// How far before its watermark a delta reads again: a duration for cursors that hold times (where clients
     /// set them by their own clocks), a whole number for others. Needs a primary key.
     #[serde(deserialize_with = "text")]
-    #[schemars(with = "Option<String>")]
+    #[schemars(extend("type" = ["string", "integer", "null"]))]
     pub lookback: Option<String>,
     /// The time zone in which the writers fill a cursor without time zone (`timestamp`, `date`).
     /// Default: the zone that the server gives to this role.
@@ -119,6 +125,15 @@ pub enum SslMode {
     VerifyFull,
 }
 
+/// `fetchRows` is another name of `batchRows`.
+fn with_fetch_rows(schema: &mut Schema) {
+    if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
+        let mut rows = properties.get("batchRows").cloned().unwrap_or_default();
+        rows["description"] = "The same as `batchRows`.".into();
+        properties.insert("fetchRows".to_owned(), rows);
+    }
+}
+
 /// Ports may come as text, since `${PORT}` is replaced by text.
 fn port<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u16>, D::Error> {
     text(deserializer)?
@@ -147,10 +162,7 @@ impl PostgresConfig {
     /// # Errors
     /// `config`, naming the field.
     pub fn new(plan: &SystemPlan) -> Result<Self> {
-        let mut all: Map<String, Value> = plan.connection.clone();
-        // What begins so speaks of the columns that the engine adds.
-        let options = plan.options.iter().filter(|(key, _)| !key.starts_with("_millrace"));
-        all.extend(options.map(|(key, value)| (key.clone(), value.clone())));
+        let all: Map<String, Value> = plan.settings();
         if all.contains_key("password") {
             return Err(Error::config(format!(
                 "connector {}: `password` cannot be a setting",
