@@ -366,6 +366,11 @@ pub trait Shard: Send + Sync {
     /// Begins to stage rows for the next commit; several stages of one commit may be open at once.
     /// Rows staged are not visible to anybody.
     async fn stage(&self, permit: &Permit, request: StageRequest) -> Result<Box<dyn Stage>>;
+    /// Takes back what was staged for a commit that is not made after all. What stays behind is a matter of
+    /// [`Shard::clean`].
+    async fn discard(&self, _permit: &Permit, _staged: &[Staged]) -> Result<()> {
+        Ok(())
+    }
     /// Makes all that was staged visible, together with the offset, or nothing at all.
     /// Refused where the permit's epoch is no longer the destination's.
     async fn commit(&self, permit: &Permit, commit: &Commit) -> Outcome;

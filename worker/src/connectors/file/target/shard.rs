@@ -19,7 +19,7 @@ use super::{
     stage::{FileStage, Place},
 };
 use crate::{
-    connector::{Shard, Stage, StageRequest},
+    connector::{Shard, Stage, StageRequest, Staged},
     diff::segment::SegmentRef,
     error::{Error, ErrorKind, Result},
     failpoint,
@@ -75,9 +75,10 @@ impl FileShard {
 
     /// The next manifest: what was current, less what is replaced, plus what was staged.
     async fn next_manifest(&self, permit: &Permit, commit: &Commit, head: &Head) -> Result<Manifest> {
+        let current = read_manifest(&self.storage, Some(head)).await?;
         let mut next = match commit.replace {
             true => Manifest::default(),
-            false => read_manifest(&self.storage, Some(head)).await?,
+            false => current.clone(),
         };
         if self.upsert {
             rewrite::without_dead(self, &mut next, commit, permit.epoch()).await?;
@@ -96,8 +97,10 @@ impl FileShard {
         }
         next.files.retain(|file| file.rows > 0);
         (next.generation, next.seq, next.epoch) = (commit.generation, commit.seq, permit.epoch());
-        next.at = Timestamp::now().to_string();
+        let now = Timestamp::now();
+        next.at = now.to_string();
         next.previous.clone_from(&head.manifest);
+        next.retire(&current, now, self.config.kept_since(now));
         Ok(next)
     }
 
@@ -259,6 +262,19 @@ impl Shard for FileShard {
             Err(error) if error.kind == ErrorKind::Fenced => Outcome::Fenced,
             Err(error) => Outcome::Failed(error),
         }
+    }
+
+    async fn discard(&self, _permit: &Permit, staged: &[Staged]) -> Result<()> {
+        for staged in staged {
+            let files: Vec<DataFile> = serde_json::from_value(staged.token.clone())?;
+            for file in files {
+                self.storage.delete(&file.key).await?;
+                if let Some(segment) = file.segment {
+                    self.storage.delete(&segment.key).await?;
+                }
+            }
+        }
+        Ok(())
     }
 
     async fn clean(&self, permit: &Permit) -> Result<()> {
