@@ -17,8 +17,9 @@ use super::{
     place::StateArgs,
 };
 use crate::{
-    engine::flow::Flow,
+    engine::{flow::Flow, history, pipeline},
     error::{Context, Error, Result},
+    stream::StreamSpec,
 };
 
 /// The options of `millrace validate`.
@@ -170,9 +171,40 @@ async fn tried(flow: &Flow) -> Vec<Error> {
             .context(format!("state {}", flow.store.place()))
     };
     let (source, destination, store) = tokio::join!(source, destination, store);
-    let mut errors: Vec<Error> = [destination, store].into_iter().filter_map(Result::err).collect();
-    if let Err(error) = source {
-        errors.insert(0, error);
+    let reshaped = match (&source, &store) {
+        (Ok(streams), Ok(())) => reshaped(flow, streams).await,
+        _ => Ok(()),
+    };
+    [source.map(drop), destination, store, reshaped]
+        .into_iter()
+        .filter_map(Result::err)
+        .collect()
+}
+
+/// Tells of streams that will be delivered with other columns than the last time.
+async fn reshaped(flow: &Flow, streams: &[StreamSpec]) -> Result<()> {
+    let standing = history::standing(flow).await?;
+    for stream in streams
+        .iter()
+        .filter(|stream| stream.write_mode != WriteMode::Overwrite)
+    {
+        let offset = standing
+            .iter()
+            .find(|known| known.name == stream.name)
+            .and_then(|known| known.offset.as_ref())
+            .filter(|offset| !offset.columns.is_empty() && !offset.schema.is_empty());
+        let Some(offset) = offset else { continue };
+        let now = pipeline::columns_now(&flow.plan, stream, offset)?;
+        if now != offset.columns {
+            out::warning(format_args!(
+                "{}: stream {}: its transforms make {} of it, and {} were delivered: that is a change of every row, \
+                 and the next full load delivers all of them",
+                flow.name(),
+                stream.name,
+                now.join(", "),
+                offset.columns.join(", ")
+            ));
+        }
     }
-    errors
+    Ok(())
 }

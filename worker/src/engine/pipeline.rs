@@ -5,7 +5,8 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Schema, SchemaRef};
+use millrace_crds::plan::{Plan, TransformPlan};
 
 use super::{
     contract::Contract, dead_letter::DeadLetters, offset::Offset, prepare::Pipeline, transform::Transform,
@@ -21,7 +22,7 @@ use crate::{
 /// # Errors
 /// `config` where a transform or a key does not fit the columns; what the contract stops on.
 pub fn settle(
-    plan: &millrace_crds::plan::Plan,
+    plan: &Plan,
     stream: &StreamSpec,
     reader: SchemaRef,
     offset: &Offset,
@@ -36,11 +37,7 @@ pub fn settle(
     let mut transforms = Vec::new();
     let mut key = stream.primary_key.clone();
     let mut passes = true;
-    let chosen = plan
-        .transforms
-        .iter()
-        .filter(|rule| rule.streams.is_empty() || rule.streams.contains(&stream.name));
-    for rule in chosen {
+    for rule in chosen(plan, &stream.name) {
         let transform =
             Transform::compile(&rule.sql, &schema, &key).context(format!("transform of {}", stream.name))?;
         schema = transform.schema().clone();
@@ -82,4 +79,32 @@ pub fn settle(
         seed: offset.seed,
         dead_letters,
     })
+}
+
+/// The transforms that a stream goes through, in order.
+fn chosen<'a>(plan: &'a Plan, stream: &'a str) -> impl Iterator<Item = &'a TransformPlan> {
+    let takes = move |rule: &&TransformPlan| {
+        rule.streams.is_empty() || rule.streams.iter().any(|name| name == stream)
+    };
+    plan.transforms.iter().filter(takes)
+}
+
+/// The names of columns, in order.
+#[must_use]
+pub fn columns(schema: &Schema) -> Vec<String> {
+    schema.fields().iter().map(|field| field.name().clone()).collect()
+}
+
+/// The columns that the transforms of today make of what was read last.
+///
+/// # Errors
+/// `config` where a transform does not fit.
+pub fn columns_now(plan: &Plan, stream: &StreamSpec, offset: &Offset) -> Result<Vec<String>> {
+    let mut schema = arrow_schema(&offset.schema)?;
+    for rule in chosen(plan, &stream.name) {
+        let transform = Transform::compile(&rule.sql, &schema, &stream.primary_key)
+            .context(format!("transform of {}", stream.name))?;
+        schema = transform.schema().clone();
+    }
+    Ok(columns(&schema))
 }
