@@ -35,7 +35,7 @@ pub fn read(paths: &[PathBuf]) -> Result<Resources, Vec<Problem>> {
                 reader.file_problem(
                     path,
                     "holds no manifest",
-                    "put *.yaml, *.yml or *.json files there",
+                    "put *.yaml, *.yml or *.json files there; `millrace init` writes one to start from",
                 );
             }
             Ok(files) => files.iter().for_each(|file| reader.file(file)),

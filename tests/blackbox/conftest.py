@@ -57,6 +57,13 @@ def millrace(workdir: Path) -> Iterator[Millrace]:
 
 
 @pytest.fixture(scope="session")
+def watches() -> None:
+    """For tests of `--watch`."""
+    if b"--watch is not there yet" in program().read_bytes():
+        pytest.skip("the program does not watch yet")
+
+
+@pytest.fixture(scope="session")
 def built_in() -> set[str]:
     """The connectors of the program."""
     shown = subprocess.run([program(), "connectors"], capture_output=True, text=True, check=True).stdout

@@ -25,7 +25,7 @@ Action = Literal[
     "refuse",  # cuts the connection and passes nothing on
     "lose_response",  # passes it on, then cuts the connection in place of an answer
     "fail_after",  # passes it on, then answers `status`
-    "delay",  # waits `seconds`, then passes it on
+    "delay",  # waits `seconds`, or until `gate` is set, then passes it on
     "duplicate",  # passes it on twice, and gives the first answer
     "truncate_body",  # passes on half of the body and cuts both connections
     "truncate_response",  # gives half of the answer's body and cuts the connection
@@ -69,6 +69,7 @@ class Fault:
     chance: float = 1.0
     status: int = 503
     seconds: float = 0.0
+    gate: threading.Event | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes | None = None
     where: Callable[[Request], bool] | None = None
@@ -154,7 +155,8 @@ class HttpProxy:
                 self._send_half(request)
                 return cut(client)
             case "delay":
-                time.sleep(fault.seconds if fault else 0)
+                assert fault
+                fault.gate.wait(60) if fault.gate else time.sleep(fault.seconds)
         answered = self.forward(request)
         if action == "ignore_conditions" and answered[0] == 412:
             # The conditions are signed: without them the server would refuse the request.

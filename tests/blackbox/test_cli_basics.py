@@ -1,6 +1,9 @@
 """What a person meets first: init, discover, preview, status, errors and exit codes."""
 
 import json
+import os
+import pty
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -113,7 +116,10 @@ def test_one_stream_of_several_is_loaded_alone(millrace: Millrace, workdir: Path
             "apiVersion": "millrace.dev/v1alpha1",
             "kind": "Flow",
             "metadata": {"name": "lake"},
-            "spec": {"source": {"name": "lake"}, "destination": {**parquet_files("out", "append"), "connector": {"name": "file"}}},
+            "spec": {
+                "source": {"name": "lake"},
+                "destination": {**parquet_files("out", "append"), "connector": {"name": "file"}},
+            },
         },
     ]
     path.write_text(yaml.safe_dump_all(documents))
@@ -180,23 +186,87 @@ def test_log_lines_are_json_where_that_is_asked_for(
     assert (done["stream"], done["read"], done["inserted"]) == ("orders", 1, 1)
 
 
-def test_a_job_backfills_a_range_and_leaves_the_watermark(
+def job(name: str, **spec: Any) -> str:
+    """A Job's document."""
+    text = {"apiVersion": "millrace.dev/v1alpha1", "kind": "Job", "metadata": {"name": name}, "spec": spec}
+    return "---\n" + yaml.safe_dump(text)
+
+
+def test_run_runs_the_flows_and_the_jobs_that_it_finds(
     millrace: Millrace, workdir: Path, write_csv: Write, manifest: Write
 ) -> None:
-    path = manifest(
-        source={
-            "connector": "generator",
-            "connection": {"rows": 100},
-            "streams": [{"match": ".*"}],
-        },
-        destination=parquet_files(workdir / "out", "append"),
-        documents=[],
-    )
+    orders = write_csv("orders.csv", [{"id": n} for n in range(5)])
+    path = manifest(source=csv_source(orders, primary_key=["id"]), destination=parquet_files(workdir / "out"))
+    own = {"source": {"name": "lake"}, "destination": {**parquet_files("own"), "connector": {"name": "file"}}}
     with path.open("a") as text:
-        text.write(
-            "---\napiVersion: millrace.dev/v1alpha1\nkind: Job\nmetadata: { name: again }\n"
-            "spec: { flow: { name: lake }, load: Full }\n"
-        )
+        text.write(job("again", flow={"name": "lake"}, load="Full"))
+        text.write(job("alone", flowTemplate={"spec": own}, load="Full"))
     flows = millrace("run", path, "--output", "json").json["flows"]
-    assert [flow.get("job") for flow in flows] == [None, "again"]
-    assert flows[0]["streams"][0]["read"] == 100 and flows[1]["streams"][0]["load"] == "full"
+    assert [flow.get("job") for flow in flows] == [None, "again", "alone"]
+    counts = [flow["streams"][0] for flow in flows]
+    assert [(c["load"], c["inserted"], c["unchanged"]) for c in counts] == [
+        ("full", 5, 0),
+        ("full", 0, 5),
+        ("full", 5, 0),
+    ]
+    assert list((workdir / "own").rglob("*.parquet"))
+    missing = job("lost", flow={"name": "lkae"}, load="Full")
+    (workdir / "lost.yaml").write_text(path.read_text() + missing)
+    refused = millrace("run", "lost.yaml", check=False)
+    assert refused.returncode == 2 and "Job/lost" in refused.stderr and "lake" in refused.stderr
+
+
+def test_a_backfill_loads_its_range_and_the_watermark_stays(
+    millrace: Millrace, workdir: Path, write_csv: Write, manifest: Write, lake: Lake
+) -> None:
+    rows = [{"id": n, "day": f"2026-01-{n:02}", "n": 1} for n in range(1, 11)]
+    source = csv_source(write_csv("orders.csv", rows), primary_key=["id"], cursorField="day")
+    path = manifest(source=source, destination=parquet_files(workdir / "out"))
+    millrace("run", path)
+    before = millrace("status", path, "--output", "json").json["flows"][0]["streams"][0]["watermark"]
+    write_csv("orders.csv", [{**row, "n": 2} for row in rows])
+    backfill = {"from": "2026-01-03", "to": "2026-01-05"}
+    (workdir / "job.yaml").write_text(job("again", flow={"name": "lake"}, load="Backfill", backfill=backfill))
+    done = millrace("run", path, "job.yaml", "--job", "again", "--output", "json").stream("orders")
+    assert (done["load"], done["updated"]) == ("backfill", 2), done
+    changed = {row["id"] for row in lake.rows(path) if row["n"] == 2}
+    assert changed == {3, 4}
+    after = millrace("status", path, "--output", "json").json["flows"][0]["streams"][0]["watermark"]
+    assert before == after
+    unknown = millrace("run", path, "job.yaml", "--job", "agian", check=False)
+    assert unknown.returncode == 2 and "they have again" in unknown.stderr
+
+
+def test_on_a_terminal_bars_tell_how_it_goes_and_a_table_closes(
+    millrace: Millrace, workdir: Path, manifest: Write
+) -> None:
+    path = manifest(
+        source={"connector": "generator", "connection": {"rows": 100_000}},
+        destination=parquet_files(workdir / "out", "append"),
+    )
+    # A terminal of the test's own; log lines would stand between the bars.
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        [millrace.binary, "run", str(path)],
+        cwd=workdir,
+        env=millrace.environment({"TERM": "xterm"}),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+    ) as process:
+        os.close(theirs)
+        drawn = b""
+        while chunk := _read(ours):
+            drawn += chunk
+        table = process.stdout.read().decode() if process.stdout else ""
+    text = drawn.decode()
+    assert process.returncode == 0, text
+    assert "lake rows" in text and "rows/s" in text and "━" in text and " INFO " not in text
+    assert "inserted" in table and "100,000" in table
+
+
+def _read(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 65536)
+    except OSError:
+        return b""  # The other end is closed.

@@ -182,7 +182,7 @@ def test_f2_kills_at_random_moments_of_long_loads(
     longest = (time.monotonic() - started) * 1.2
     chance = random.Random(destination)
     kills = finished = 0
-    while kills < (200 if FULL else 15):
+    while kills < (200 if FULL else 8):
         versions.append(edited(versions[-1], 50)[0])
         write_table(versions[-1], source)
         program = millrace.start("run", flow, env=here.env)
@@ -198,6 +198,45 @@ def test_f2_kills_at_random_moments_of_long_loads(
     assert kills and run(flow).returncode == 0
     same_rows(here.sink.table(flow, "customers"), versions[-1])
     expect(run(flow).stream("customers"), read=versions[-1].num_rows, unchanged=versions[-1].num_rows)
+
+
+@pytest.mark.parametrize("destination", DESTINATIONS if FULL else ("file",))
+def test_f2_kills_at_random_moments_of_one_long_load(
+    destination: str,
+    setup: Callable[[str, str], Setup],
+    millrace: Millrace,
+    run: Run,
+    workdir: Path,
+    manifest: Manifest,
+) -> None:
+    here = setup(destination, "directory")
+    rows = customers(1_000_000 if FULL else 150_000)
+    source = write_table(rows, workdir / "customers.csv")
+    spec = csv_source(source, primary_key=["id"])
+    # How long it takes where nothing happens.
+    elsewhere = FileSink(here.sink.lake, str(workdir / "elsewhere")) if isinstance(here.sink, FileSink) else here.sink
+    started = time.monotonic()
+    if elsewhere is not here.sink:
+        run(manifest("elsewhere", source=spec, destination=elsewhere.spec()))
+    whole = max(1.0, time.monotonic() - started)
+    flow = manifest(source=spec, destination=here.sink.spec())
+    chance = random.Random(destination)
+    kills = 0
+    for _ in range(200 if FULL else 10):
+        program = millrace.start("run", flow, env=here.env)
+        try:
+            program.wait(chance.uniform(0.01, whole))
+            assert program.returncode == 0, program.communicate()
+        except subprocess.TimeoutExpired:
+            program.kill()
+            kills += 1
+        program.communicate()
+
+    assert kills
+    counts = run(flow).stream("customers")
+    assert counts["inserted"] + counts["unchanged"] == rows.num_rows, counts
+    same_rows(here.sink.table(flow, "customers"), rows)
+    assert here.sink.committed(flow, "customers")["seq"] == 1
 
 
 def test_f3_sigterm_leaves_all_or_nothing(
@@ -254,7 +293,12 @@ def test_f9_an_older_worker_is_refused_at_the_destination(
     manifest: Manifest,
 ) -> None:
     failpoint, destination, state = combination
-    here = setup(destination, state)
+    older_worker_is_refused(failpoint, setup(destination, state), millrace, run, workdir, manifest)
+
+
+def older_worker_is_refused(
+    failpoint: str, here: Setup, millrace: Millrace, run: Run, workdir: Path, manifest: Manifest
+) -> None:
     rows = customers(500)
     source = write_table(rows, workdir / "customers.csv")
     flow = manifest(source=csv_source(source, primary_key=["id"]), destination=here.sink.spec(), **here.state)
@@ -306,7 +350,12 @@ def test_f12_acquiring_alone_fences_the_older_worker(
 def test_f27_cleaning_up_never_removes_what_is_referenced_and_a_stalled_writer_is_refused(
     destination: str, setup: Callable[[str, str], Setup], millrace: Millrace, run: Run, workdir: Path, manifest: Manifest
 ) -> None:
-    here = setup(destination, "directory")
+    cleaning_up_keeps_what_is_referenced(setup(destination, "directory"), millrace, run, workdir, manifest)
+
+
+def cleaning_up_keeps_what_is_referenced(
+    here: Setup, millrace: Millrace, run: Run, workdir: Path, manifest: Manifest
+) -> None:
     assert isinstance(here.sink, FileSink)
     here.sink.connection["cleanAfterHours"] = 0
     versions = [customers(500)]
@@ -327,6 +376,75 @@ def test_f27_cleaning_up_never_removes_what_is_referenced_and_a_stalled_writer_i
     same_rows(here.sink.table(flow, "customers"), versions[-1])
     run(flow)
     same_rows(here.sink.table(flow, "customers"), versions[-1])
+
+
+@pytest.mark.parametrize("destination", DESTINATIONS)
+def test_f47_readers_see_the_old_rows_or_the_new_ones(
+    destination: str, setup: Callable[[str, str], Setup], millrace: Millrace, run: Run, workdir: Path, manifest: Manifest
+) -> None:
+    readers_see_whole_loads(setup(destination, "directory"), millrace, run, workdir, manifest)
+
+
+def readers_see_whole_loads(
+    here: Setup, millrace: Millrace, run: Run, workdir: Path, manifest: Manifest
+) -> None:
+    """What an `overwrite` replaces is there until its commit, and what it brings from then on."""
+    old, new = customers(500), edited(customers(500), 10)[0]
+    source = write_table(old, workdir / "customers.csv")
+    flow = manifest(source=csv_source(source), destination=here.sink.spec("overwrite"))
+    run(flow)
+    for failpoint in ("stage.finish", "commit.before", "commit.after"):
+        write_table(new, source)
+        program = millrace.start("run", flow, env={**here.env, "MILLRACE_FAILPOINT": f"{failpoint}=stop"})
+        wait_until(lambda: stopped(program), 60)
+        same_rows(here.sink.table(flow, "customers"), new if failpoint == "commit.after" else old)
+        assert resume(program).returncode == 0
+        same_rows(here.sink.table(flow, "customers"), new)
+        old, new = new, edited(new, 10)[0]
+
+
+def test_f43_newer_state_is_refused_and_left_as_it_is(
+    run: Run, workdir: Path, manifest: Manifest, files: FileSink
+) -> None:
+    source = write_table(customers(10), workdir / "customers.csv")
+    flow = manifest(source=csv_source(source, primary_key=["id"]), destination=files.spec())
+    run(flow)
+    (head,) = (workdir / ".millrace" / "state").rglob("HEAD.json")
+    newer = {**json.loads(head.read_text()), "v": 99}
+    head.write_text(json.dumps(newer))
+
+    refused = run(flow, check=False)
+
+    assert refused.returncode == 3 and "StateTooNew" in str(refused), str(refused)
+    assert json.loads(head.read_text()) == newer
+    assert files.table(flow, "customers").num_rows == 10
+
+
+@pytest.mark.parametrize("destination", ["file", "s3"] if FULL else ["file"])
+def test_f62_many_commits_leave_no_more_behind_than_few(
+    destination: str, setup: Callable[[str, str], Setup], run: Run, workdir: Path, manifest: Manifest
+) -> None:
+    here = setup(destination, "directory")
+    assert isinstance(here.sink, FileSink)
+    here.sink.connection["cleanAfterHours"] = 0
+    chance = random.Random(62)
+    rows = customers(200)
+    source = workdir / "customers.csv"
+    flow = manifest(source=csv_source(source, primary_key=["id"]), destination=here.sink.spec("overwrite"))
+    left: list[int] = []
+    for number in range(1000 if FULL else 40):
+        write_table(rows, source)
+        # One load in twenty dies on its way.
+        fault = {"MILLRACE_FAILPOINT": chance.choice(FAILPOINTS)} if chance.random() < 0.05 else {}
+        run(flow, env=fault, check=not fault)
+        rows, _ = edited(rows, 20)
+        left.append(sum(1 for path in workdir.rglob("*") if path.is_file()) + len(here.sink.data("customers")))
+    write_table(rows, source)
+    run(flow)
+    same_rows(here.sink.table(flow, "customers"), rows)
+    assert max(left[-10:]) <= max(left[5:20]) + 4, left
+    (head,) = (workdir / ".millrace" / "state").rglob("HEAD.json")
+    assert head.stat().st_size < 64 * 1024
 
 
 @contextmanager

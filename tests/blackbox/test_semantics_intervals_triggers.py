@@ -19,7 +19,7 @@ Watching = Callable[..., Watch]
 
 
 @pytest.fixture
-def watching(millrace: Millrace, environment: dict[str, str]) -> Iterator[Watching]:
+def watching(millrace: Millrace, environment: dict[str, str], watches: None) -> Iterator[Watching]:
     """`watching(manifest)`: the program, which runs on and watches its manifest."""
 
     def begin(*args: str | Path, env: dict[str, str] | None = None) -> Watch:
@@ -192,6 +192,51 @@ def test_13_a_trigger_during_a_load_runs_once_after_it_and_waiting_ones_join(
     assert [load["load"] for load in program.loads("public.items")] == ["full"] * 3
     status = millrace("status", flow).stdout
     assert all(token in status for token in ("a", "b", "c", "d")), status
+
+
+def test_f41_a_trigger_survives_a_crash_of_its_load(
+    watching: Watching, workdir: Path, manifest: Manifest, files: FileSink, millrace: Millrace
+) -> None:
+    source = write_table(customers(20), workdir / "customers.csv")
+    flow = manifest(source=kit.harness.csv_source(source, primary_key=["id"]), destination=files.spec(), mode="Continuous")
+    first = watching(flow)
+    first.wait("customers", 1)
+    first.process.kill()
+    first.process.wait()
+    write_table(customers(30), source)
+    # The load that the trigger asks for dies; the token is neither lost nor run twice.
+    dying = watching(flow, env={"MILLRACE_FAILPOINT": "commit.before"})
+    time.sleep(1.5)
+    annotate(flow, full_load="token-9")
+    wait_until(lambda: dying.process.poll() is not None, 30, "the worker dies in its load")
+
+    again = watching(flow)
+    wait_until(lambda: sum(load["inserted"] for load in again.loads("customers")) == 10, 30)
+    time.sleep(2)
+
+    assert len([load for load in again.loads("customers") if load["load"] == "full"]) == 1
+    status = millrace("status", flow).stdout
+    assert "token-9" in status, status
+    same_rows(files.table(flow, "customers"), customers(30))
+
+
+def test_f42_a_manifest_changed_a_hundred_times_runs_as_it_is_last(
+    watching: Watching, workdir: Path, manifest: Manifest, files: FileSink
+) -> None:
+    source = write_table(customers(20), workdir / "customers.csv")
+    flow = manifest(source=kit.harness.csv_source(source, primary_key=["id"]), destination=files.spec(), mode="Continuous")
+    program = watching(flow)
+    program.wait("customers", 1)
+    documents = list(yaml.safe_load_all(flow.read_text()))
+    for number in range(100):
+        documents[-1]["spec"]["transforms"] = [{"sql": f"select id, name, {number} as version from input"}]
+        change(flow, documents)
+        time.sleep(0.01)
+    annotate(flow, full_load="after-all")
+
+    wait_until(lambda: set(files.table(flow, "customers").to_pydict().get("version", [])) == {99}, 30)
+    assert program.process.poll() is None
+    assert len(program.loads("customers")) < 20
 
 
 def test_14_a_token_set_while_suspended_waits_and_shows(

@@ -87,6 +87,12 @@ def test_09_the_watermark_never_goes_back(
 def test_10_ties_at_a_batch_boundary_lose_nothing(
     batch_rows: int, run: Run, manifest: Manifest, postgres: Postgres, files: FileSink
 ) -> None:
+    ties_lose_nothing(batch_rows, run, manifest, postgres, files)
+
+
+def ties_lose_nothing(
+    batch_rows: int, run: Run, manifest: Manifest, postgres: Postgres, files: FileSink
+) -> None:
     items(postgres, "version bigint")
     source = postgres_source(
         postgres, "public.items", cursorField="version", connection={"batchRows": batch_rows}

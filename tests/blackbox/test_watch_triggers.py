@@ -288,3 +288,166 @@ def test_a_signal_drains_and_commits(
     assert running.stop() == 0
     assert "stopping" in running.told
     assert lake.table(path).num_rows == 500_000
+
+
+def test_a_stream_that_pushes_makes_way_for_a_trigger_and_goes_on(
+    workdir: Path, manifest: Write, watch: Callable[..., Watch], lake: Lake
+) -> None:
+    connection = {"mode": "push", "ratePerSecond": 200, "streams": ["messages"]}
+    path = manifest(
+        source={"connector": "generator", "connection": connection},
+        destination=parquet_files(workdir / "out", "append"),
+        mode="Continuous",
+    )
+    running = watch(path)
+    until(lambda: (workdir / "out" / "messages" / "HEAD.json").exists())
+    annotate(path, "Flow", "delta_load", "1")
+    until(lambda: [t["state"] for t in running.triggers()] == ["Succeeded"])
+    before = lake.table(path).num_rows
+    until(lambda: lake.table(path).num_rows > before)
+    assert running.stop() == 0
+    numbers = lake.table(path).column("seq").to_pylist()
+    assert sorted(numbers) == list(range(1, len(numbers) + 1))
+    assert sum(load["inserted"] for load in running.loads()) == len(numbers)
+
+
+def test_a_trigger_approves_a_mass_delete(
+    workdir: Path, write_csv: Write, manifest: Write, watch: Callable[..., Watch], lake: Lake
+) -> None:
+    write_csv("orders.csv", [{"id": n} for n in range(200)])
+    source = csv_source(workdir / "orders.csv", primary_key=["id"])
+    path = manifest(source=source, destination=parquet_files(workdir / "out"))
+    running = watch(path)
+    running.wait(1)
+    write_csv("orders.csv", [{"id": n} for n in range(50)])
+    annotate(path, "Flow", "full_load", "1")
+    (refused,) = until(lambda: [t for t in running.triggers() if t["state"] == "Failed"])
+    assert "allow-deletes" in refused["message"] and len(lake.rows(path)) == 200
+    annotate(path, "Flow", "full_load", "2;allow-deletes")
+    assert running.wait(3)[2]["deleted"] == 150
+    assert len(lake.rows(path)) == 50
+    assert running.stop() == 0
+
+
+def test_tokens_that_come_during_a_load_share_one_run_after_it(
+    workdir: Path, manifest: Write, watch: Callable[..., Watch]
+) -> None:
+    path = manifest(
+        source={"connector": "generator", "connection": {"rows": 400_000}},
+        destination=parquet_files(workdir / "out", "append"),
+    )
+    running = watch(path)
+    until(lambda: "begins" in running.told)
+    annotate(path, "Flow", "full_load", "1")
+    until(lambda: [t["state"] for t in running.triggers()] == ["Waiting"])
+    annotate(path, "Source", "full_load", "2")
+    annotate(path, "Flow", "delta_load", "3")
+    until(lambda: len(running.triggers()) == 3)
+    assert running.loads() == [], "the first load had ended before the test could see it at work"
+    running.wait(3)
+    until(lambda: [t["state"] for t in running.triggers()] == ["Succeeded"] * 3)
+    jobs = {t["token"]: t["job"] for t in running.triggers()}
+    assert jobs["1"] == jobs["2"] != jobs["3"]
+    time.sleep(0.5)
+    assert len(running.loads()) == 3
+
+
+def test_a_trigger_of_a_source_is_for_all_flows_that_take_the_table(
+    two_tables: Path, watch: Callable[..., Watch]
+) -> None:
+    documents = list(yaml.safe_load_all(two_tables.read_text()))
+    other = yaml.safe_load(yaml.safe_dump(documents[1]))
+    other["metadata"]["name"] = "users-only"
+    other["spec"]["source"]["streams"] = ["users"]
+    other["spec"]["destination"]["connection"]["url"] = "other/{stream}"
+    two_tables.write_text(yaml.safe_dump_all([*documents, other], sort_keys=False))
+    running = watch(two_tables)
+    running.wait(3)
+    annotate(two_tables, "Source", "full_load_orders", "1")
+    assert running.wait(4)[3]["name"] == "orders"
+    annotate(two_tables, "Source", "full_load_users", "1")
+    assert [s["name"] for s in running.wait(6)[4:]] == ["users", "users"]
+    until(lambda: [t["state"] for t in running.triggers()] == ["Succeeded"] * 4)
+
+
+def test_a_source_that_fails_is_tried_again_an_interval_later_and_never_piles_up(
+    workdir: Path, write_csv: Write, manifest: Write, watch: Callable[..., Watch]
+) -> None:
+    orders = write_csv("orders.csv", ROWS)
+    source = {**csv_source(orders, primary_key=["id"]), "deltaLoadInterval": "2s"}
+    path = manifest(source=source, destination=parquet_files(workdir / "out"))
+    running = watch(path)
+    running.wait(1)
+    orders.rename(workdir / "away.csv")
+    until(lambda: running.told.count("error: default/lake") >= 1)
+    begun = time.monotonic()
+    until(lambda: running.told.count("error: default/lake") >= 3)
+    assert time.monotonic() - begun > 3, running.told
+    (workdir / "away.csv").rename(orders)
+    loads = len(running.loads("orders"))
+    until(lambda: len(running.loads("orders")) > loads and running.loads("orders")[-1]["outcome"] != "failed")
+    assert running.stop() == 0
+
+
+def test_a_schedule_says_when_it_comes_next_and_does_not_load_at_the_start(
+    millrace: Millrace, workdir: Path, write_csv: Write, manifest: Write, watch: Callable[..., Watch]
+) -> None:
+    path = manifest(
+        source=csv_source(write_csv("orders.csv", ROWS), primary_key=["id"]),
+        destination=parquet_files(workdir / "out"),
+        schedule="30 3 29 2 *",
+        timeZone="Europe/Stockholm",
+    )
+    status = millrace("status", path, "--output", "json").json["flows"][0]
+    assert status["nextRun"] == "2028-02-29T02:30:00Z"
+    running = watch(path)
+    time.sleep(1)
+    assert running.loads() == []
+    annotate(path, "Flow", "full_load", "1")
+    running.wait(1)
+    assert running.stop() == 0
+
+
+def test_a_schedule_loads_each_minute(
+    workdir: Path, write_csv: Write, manifest: Write, watch: Callable[..., Watch], full: bool
+) -> None:
+    if not full:
+        pytest.skip("it takes a minute: `tests/run --full` runs it")
+    path = manifest(
+        source=csv_source(write_csv("orders.csv", ROWS), primary_key=["id"]),
+        destination=parquet_files(workdir / "out"),
+        schedule="* * * * *",
+        scheduleLoad="Full",
+    )
+    running = watch(path)
+    until(lambda: len(running.loads()) == 1, seconds=65)
+    assert running.loads()[0]["inserted"] == 3 and time.gmtime().tm_sec < 10
+    assert running.stop() == 0
+
+
+def test_named_streams_alone_are_watched(
+    millrace: Millrace, two_tables: Path, watch: Callable[..., Watch]
+) -> None:
+    unknown = millrace("run", two_tables, "--watch", "--stream", "nope", check=False)
+    assert unknown.returncode == 2 and "`nope`" in unknown.stderr
+    running = watch(two_tables, "--stream", "users")
+    running.wait(1)
+    annotate(two_tables, "Flow", "full_load", "1")
+    assert [s["name"] for s in running.wait(2)] == ["users", "users"]
+    assert running.stop() == 0
+
+
+def test_a_newer_worker_is_never_fought(
+    millrace: Millrace, workdir: Path, manifest: Write, watch: Callable[..., Watch], lake: Lake
+) -> None:
+    path = manifest(
+        source={"connector": "generator", "connection": {"rows": 400_000}},
+        destination=parquet_files(workdir / "out", "append"),
+    )
+    older = watch(path)
+    until(lambda: "begins" in older.told)
+    older.process.send_signal(signal.SIGSTOP)
+    millrace("run", path)
+    older.process.send_signal(signal.SIGCONT)
+    assert older.process.wait(60) == 77, older.told
+    assert lake.table(path).num_rows == 400_000

@@ -4,9 +4,18 @@
 //! [`Destination`] that stages batches and commits them under the protocol of [`crate::protocol`]. Retry, limits,
 //! differences, dead letters, metrics and checkpoints belong to the engine, never to a connector.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
-use arrow::{array::ArrayRef, datatypes::SchemaRef, record_batch::RecordBatch};
+use arrow::{
+    array::{ArrayRef, BooleanArray},
+    compute::{filter, filter_record_batch},
+    datatypes::SchemaRef,
+    record_batch::RecordBatch,
+};
 use async_trait::async_trait;
 use millrace_crds::plan::{FlowRef, Plan, SourcePlan, StreamSelect, SystemPlan};
 use serde::{Deserialize, Serialize};
@@ -155,7 +164,9 @@ pub struct Payload {
     pub position: Option<Position>,
     /// What a person needs to find the first row again: `file`, `line`, `offset`, `page`.
     pub metadata: BTreeMap<&'static str, Value>,
-    /// Rows that the reader could not make sense of.
+    /// Rows of the batch with values that could not be read, in order; the contract decides what becomes of them.
+    pub unfit: Vec<UnfitRow>,
+    /// Rows that the reader could not make sense of at all: they are not in the batch.
     pub refused: Vec<Refused>,
     /// Bytes read from the source for this payload.
     pub bytes: u64,
@@ -171,10 +182,61 @@ impl Payload {
             watermarks: None,
             position: None,
             metadata: BTreeMap::new(),
+            unfit: Vec::new(),
             refused: Vec::new(),
             bytes: 0,
         }
     }
+
+    /// The rows for which `mask` holds.
+    ///
+    /// # Errors
+    /// `bug` where the mask is of another length.
+    pub fn keep(self, mask: &BooleanArray) -> Result<Self> {
+        let stays = |row: usize| mask.value(row);
+        let ops = self.ops.map(|ops| {
+            let ops = ops.into_iter().enumerate();
+            ops.filter(|(row, _)| stays(*row)).map(|(_, op)| op).collect()
+        });
+        let watermarks = self.watermarks.map(|watermarks| filter(&watermarks, mask));
+        let unfit = self.unfit.into_iter().filter(|unfit| stays(unfit.row));
+        Ok(Self {
+            batch: filter_record_batch(&self.batch, mask)?,
+            ops,
+            watermarks: watermarks.transpose()?,
+            unfit: unfit
+                .map(|unfit| UnfitRow {
+                    row: mask.slice(0, unfit.row).true_count(),
+                    ..unfit
+                })
+                .collect(),
+            ..self
+        })
+    }
+}
+
+#[cfg(test)]
+impl Payload {
+    /// As under a contract that refuses every unfit row.
+    pub(crate) fn strict(mut self) -> Self {
+        let mut mask = vec![true; self.batch.num_rows()];
+        for unfit in std::mem::take(&mut self.unfit) {
+            mask[unfit.row] = false;
+            self.refused.push(unfit.letter);
+        }
+        self.keep(&mask.into()).unwrap()
+    }
+}
+
+/// A row with values that could not be read: in the batch they are null, or text with the bad bytes masked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct UnfitRow {
+    /// Its number in the batch.
+    pub row: usize,
+    /// The columns of these values; empty: the row is never delivered, and only its key counts.
+    pub columns: Vec<String>,
+    /// What the dead letter gets if the row is refused.
+    pub letter: Refused,
 }
 
 /// What a row of a change stream does.
@@ -300,10 +362,15 @@ pub trait Shard: Send + Sync {
         Ok(Vec::new())
     }
     /// A local file with the content of one index segment; remote ones are fetched to `scratch`.
-    async fn segment(&self, segment: &SegmentRef, scratch: &std::path::Path) -> Result<std::path::PathBuf>;
+    async fn segment(&self, segment: &SegmentRef, scratch: &Path) -> Result<PathBuf>;
     /// Begins to stage rows for the next commit; several stages of one commit may be open at once.
     /// Rows staged are not visible to anybody.
     async fn stage(&self, permit: &Permit, request: StageRequest) -> Result<Box<dyn Stage>>;
+    /// Takes back what was staged for a commit that is not made after all. What stays behind is a matter of
+    /// [`Shard::clean`].
+    async fn discard(&self, _permit: &Permit, _staged: &[Staged]) -> Result<()> {
+        Ok(())
+    }
     /// Makes all that was staged visible, together with the offset, or nothing at all.
     /// Refused where the permit's epoch is no longer the destination's.
     async fn commit(&self, permit: &Permit, commit: &Commit) -> Outcome;

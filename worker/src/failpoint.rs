@@ -3,6 +3,8 @@
 //! In: `MILLRACE_FAILPOINT`, one of `NAME`, `NAME:COUNT` or either followed by `=ACTION`; the action is taken when the
 //! place is passed for the COUNT-th time (the first, where none is given). Actions: `kill` (the default, `kill -9`),
 //! `stop` (`SIGSTOP`; goes on with `SIGCONT`), `error` and `panic`. Out: nothing, where the variable is not set.
+//!
+//! Beside them, deliberate mistakes, by `MILLRACE_MUTATION`: a test of the tests, which have to see each of them.
 
 use std::{
     process::Command,
@@ -70,6 +72,12 @@ pub fn hit(name: &'static str) -> Result<()> {
         Ok(_) => Ok(()),
         Err(error) => Err(error.clone()),
     }
+}
+
+/// Whether `MILLRACE_MUTATION` asks for this mistake. Programs built for release make none.
+#[must_use]
+pub fn mutated(mistake: &str) -> bool {
+    cfg!(debug_assertions) && std::env::var("MILLRACE_MUTATION").is_ok_and(|asked| asked == mistake)
 }
 
 fn parse(text: &str) -> Result<Armed> {

@@ -1,6 +1,6 @@
 //! The objects whose annotations are triggers of a Flow: the Flow, its Source, and the Connector that it reads through.
 
-use millrace_crds::{Plan, problem::Place, resources::namespace_of};
+use millrace_crds::{Plan, problem::Place, resources::namespace_of, triggers::ADOPT_STATE};
 
 use super::manifests::Loaded;
 use crate::engine::ledger::Annotated;
@@ -51,6 +51,13 @@ impl Object {
         self.kind.eq_ignore_ascii_case(kind)
             && (self.name == name || format!("{}/{}", self.namespace, self.name) == name)
     }
+}
+
+/// The UID whose state the Flow takes over, as its annotation says.
+pub(super) fn adopts(loaded: &Loaded, plan: &Plan) -> Option<String> {
+    let flow = loaded.resources.flow(&plan.flow.namespace, &plan.flow.name)?;
+    let annotations = flow.object.metadata.annotations.as_ref()?;
+    annotations.get(ADOPT_STATE).cloned()
 }
 
 /// The objects of a Flow, as the manifests have them now.

@@ -30,10 +30,10 @@ pub(super) struct Ended {
 /// How results are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum Output {
-    /// A table.
+    /// For people
     #[default]
     Text,
-    /// JSON.
+    /// For programs
     Json,
 }
 
@@ -83,8 +83,11 @@ pub(super) fn close(ended: &[Ended], output: Output, dry_run: bool, to_stderr: b
     match (output, to_stderr) {
         (Output::Json, false) => out::json(&as_json(ended, dry_run))?,
         (Output::Json, true) => out::note(as_json(ended, dry_run)),
-        (Output::Text, false) => out::line(text(ended, dry_run))?,
-        (Output::Text, true) => out::note(text(ended, dry_run)),
+        (Output::Text, to_stderr) => match text(ended, dry_run) {
+            text if text.is_empty() => {}
+            text if to_stderr => out::note(text),
+            text => out::line(text)?,
+        },
     }
     Ok(exit(ended, Vec::new()))
 }

@@ -4,74 +4,36 @@
 //! can be refused is refused before anything is read. Flows and Jobs over one state take turns: two owners of a stream
 //! would only fence each other.
 
-use std::num::NonZero;
+mod args;
 
-use clap::Args;
 use futures::{StreamExt, stream};
 use millrace_crds::{JobPlan, Plan, flow::Mode};
 
+pub(super) use self::args::RunArgs;
 use super::{
-    closing::{self, Ended, INTERRUPTED, Output},
+    annotated,
+    closing::{self, Ended, INTERRUPTED},
     display::Display,
     exit::Exit,
-    manifests::{self, Loaded, Manifests, is_named},
-    out,
-    place::StateArgs,
-    signals, watch,
+    manifests::{self, Loaded},
+    out, signals, watch,
 };
 use crate::{
     engine::{
         drain::Drain,
-        flow::{Flow, Report, Request, Wanted},
+        flow::{Flow, Report, Request},
         job,
     },
     error::{Error, Result},
 };
-
-/// The options of `millrace run`.
-#[derive(Args, Clone, Debug)]
-pub(super) struct RunArgs {
-    #[command(flatten)]
-    pub(super) manifests: Manifests,
-    /// Load everything, and deliver the difference to what was delivered, deletes included
-    #[arg(long, conflicts_with = "delta")]
-    full: bool,
-    /// Load what came since the last load; everything, the first time
-    #[arg(long)]
-    delta: bool,
-    /// Load this stream only, by its exact name; may be given several times
-    #[arg(long = "stream", value_name = "NAME")]
-    streams: Vec<String>,
-    /// Run this Flow only: NAME or NAMESPACE/NAME
-    #[arg(long, value_name = "NAME")]
-    flow: Option<String>,
-    #[command(flatten)]
-    pub(super) state: StateArgs,
-    /// Count what would be inserted, updated and deleted, and write nothing
-    #[arg(long, conflicts_with = "watch")]
-    dry_run: bool,
-    /// Let full loads delete more than the Flow's maxDeleteFraction
-    #[arg(long)]
-    allow_deletes: bool,
-    /// Take over the state of the Flow with this UID
-    #[arg(long, value_name = "UID")]
-    adopt_state: Option<String>,
-    /// Go on: read the manifests again when they change, and run intervals, schedules and triggers
-    #[arg(long)]
-    watch: bool,
-    /// How the closing report is written to standard output
-    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
-    pub(super) output: Output,
-    /// Flows that run at once; without it, one for each core
-    #[arg(long, value_name = "N")]
-    parallel: Option<NonZero<usize>>,
-}
 
 /// A Flow or Job to run.
 struct Task {
     flow: Flow,
     job: Option<JobPlan>,
     streams: Vec<String>,
+    /// The UID whose state an annotation hands over.
+    adopt: Option<String>,
 }
 
 /// Runs.
@@ -114,55 +76,6 @@ pub(super) async fn run(args: RunArgs) -> Result<Exit> {
     closing::close(&ended, args.output, args.dry_run, to_stderr)
 }
 
-impl RunArgs {
-    /// The Flows, then the Jobs.
-    fn chosen(&self, loaded: &Loaded) -> Result<Vec<(Plan, Option<JobPlan>)>> {
-        let wanted = |plan: &Plan| self.flow.as_ref().is_none_or(|name| is_named(plan, name));
-        let flows = loaded.resolution.plans.iter().map(|plan| (plan.clone(), None));
-        let jobs = loaded
-            .resolution
-            .jobs
-            .iter()
-            .map(|job| (job.plan.clone(), Some(job.clone())));
-        let mut chosen: Vec<_> = flows.chain(jobs).filter(|(plan, _)| wanted(plan)).collect();
-        chosen.iter_mut().for_each(|(plan, _)| self.state.apply(plan));
-        match (&self.flow, chosen.is_empty()) {
-            (Some(name), true) => Err(loaded.no_flow(name)),
-            (None, true) => Err(Error::config("there is no Flow and no Job in these manifests")
-                .advice("`millrace init` writes one to start from")),
-            _ => Ok(chosen),
-        }
-    }
-
-    /// Whether this Flow is to be run.
-    pub(super) fn wants(&self, plan: &Plan) -> bool {
-        self.flow.as_ref().is_none_or(|name| is_named(plan, name))
-    }
-
-    /// What the command line asks of each Flow.
-    pub(super) fn request(&self, drain: &Drain) -> Request {
-        Request {
-            load: match (self.full, self.delta) {
-                (true, _) => Some(Wanted::Full),
-                (_, true) => Some(Wanted::Delta),
-                _ => None,
-            },
-            streams: self.streams.clone(),
-            dry_run: self.dry_run,
-            allow_deletes: self.allow_deletes,
-            adopt: self.adopt_state.clone(),
-            run: String::new(),
-            drain: drain.clone(),
-        }
-    }
-
-    /// Flows at once.
-    pub(super) fn parallel(&self) -> usize {
-        let cores = || std::thread::available_parallelism().map_or(1, NonZero::get);
-        self.parallel.map_or_else(cores, NonZero::get)
-    }
-}
-
 /// Opens all of them, so that a wrong setting of the last keeps the first from starting.
 async fn open(loaded: &Loaded, chosen: Vec<(usize, (Plan, Option<JobPlan>))>) -> Result<Vec<(usize, Task)>> {
     let (mut tasks, mut errors) = (Vec::new(), Vec::new());
@@ -174,6 +87,7 @@ async fn open(loaded: &Loaded, chosen: Vec<(usize, (Plan, Option<JobPlan>))>) ->
                     flow,
                     job,
                     streams: Vec::new(),
+                    adopt: annotated::adopts(loaded, &plan),
                 },
             )),
             Err(error) => errors.push(error),
@@ -265,12 +179,18 @@ async fn all(
 }
 
 async fn one(task: Task, request: &Request, display: &Display) -> Ended {
-    let Task { flow, job, streams } = task;
+    let Task {
+        flow,
+        job,
+        streams,
+        adopt,
+    } = task;
     if request.drain.asked() {
         return skipped(&flow.plan, job.as_ref(), INTERRUPTED);
     }
     let request = Request {
         streams,
+        adopt: request.adopt.clone().or(adopt),
         ..request.clone()
     };
     let result = match &job {

@@ -5,6 +5,7 @@
 
 mod files;
 mod follow;
+mod take;
 mod tally;
 mod task;
 mod unit;
@@ -48,10 +49,7 @@ use crate::{
 /// `config` where a Flow cannot be opened as things are.
 pub(super) async fn run(args: RunArgs, loaded: Loaded, drain: Drain) -> Result<Exit> {
     let units = unit::all(&loaded, &args);
-    for unit in &units {
-        // What is wrong from the start is wrong for a person at the keyboard: it is not waited for.
-        loaded.open(&unit.plan).await?.require()?;
-    }
+    check(&loaded, &units, &args.request(&drain).streams).await?;
     let to_stderr = units
         .iter()
         .any(|unit| unit.plan.destination.system.type_ == "stdout");
@@ -87,6 +85,25 @@ pub(super) async fn run(args: RunArgs, loaded: Loaded, drain: Drain) -> Result<E
     drop(followers);
     let shared = Arc::into_inner(shared).ok_or_else(|| Error::bug("a follower outlived the watch"))?;
     closing::close_watch(shared.tally.close())
+}
+
+/// What is wrong from the start is wrong for a person at the keyboard: it is not waited for.
+async fn check(loaded: &Loaded, units: &[Arc<Unit>], streams: &[String]) -> Result<()> {
+    let mut missing = streams.to_vec();
+    for unit in units {
+        let flow = loaded.open(&unit.plan).await?;
+        flow.require()?;
+        if !missing.is_empty() {
+            let there = flow.streams(&[]).await?;
+            missing.retain(|name| !there.iter().any(|stream| stream.name == *name));
+        }
+    }
+    match missing.first() {
+        None => Ok(()),
+        Some(name) => Err(Error::config(format!("no Flow has a stream `{name}`"))
+            .reason("UnknownStream")
+            .advice("`millrace discover` lists the streams")),
+    }
 }
 
 struct Followers {

@@ -59,7 +59,10 @@ pub const CONNECTOR: Connector = Connector {
 ///
 /// # Errors
 /// `config` where the settings are wrong.
-#[expect(clippy::needless_pass_by_value, reason = "the table of connectors hands the system over")]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the table of connectors hands the system over"
+)]
 pub fn source(system: System) -> Result<Arc<dyn Source>> {
     Ok(Arc::new(source::PostgresSource::new(&system)?))
 }
@@ -68,7 +71,10 @@ pub fn source(system: System) -> Result<Arc<dyn Source>> {
 ///
 /// # Errors
 /// `config` where the settings are wrong.
-#[expect(clippy::needless_pass_by_value, reason = "the table of connectors hands the system over")]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the table of connectors hands the system over"
+)]
 pub fn destination(system: System) -> Result<Arc<dyn Destination>> {
     Ok(Arc::new(destination::PostgresDestination::new(&system)?))
 }

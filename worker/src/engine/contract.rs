@@ -16,7 +16,7 @@ mod text;
 use std::sync::Arc;
 
 use arrow::{
-    array::{Array, ArrayRef},
+    array::ArrayRef,
     compute::{filter_record_batch, not},
     datatypes::{Schema, SchemaRef},
     record_batch::{RecordBatch, RecordBatchOptions},
@@ -26,13 +26,13 @@ use millrace_crds::{
     suggest,
 };
 
-pub(crate) use self::{fit::plain_field, refuse::null_keys};
+pub(crate) use self::fit::plain_field;
 use self::{
     layout::{Extra, Part, Rules, extras},
-    refuse::{counts, keep, without},
+    refuse::{counts, keep, null_keys, unfit},
     settle::{Column, Known},
 };
-use super::rows::Misfit;
+use super::rows::{self, Misfit};
 use crate::{
     connector::Payload,
     error::{Error, Result},
@@ -236,21 +236,24 @@ impl Coercer {
     /// # Errors
     /// `data` with reason `SchemaChanged` where the reader's schema changed in a way that the contract of this load
     /// cannot take in.
-    pub fn coerce(&mut self, payload: Payload) -> Result<Coerced> {
+    pub fn coerce(&mut self, mut payload: Payload) -> Result<Coerced> {
         let schema = payload.batch.schema_ref();
         if !Arc::ptr_eq(schema, &self.plan.reader) && *schema != self.plan.reader {
             self.plan = self.contract.plan(schema)?;
         }
-        let settled = &self.contract.schema;
-        let mut misfits = null_keys(&payload.batch, &self.contract.key)?;
-        let (batch, discarded) = if self.plan.idle {
+        let (settled, key) = (&self.contract.schema, &self.contract.key);
+        let mut misfits = null_keys(&payload.batch, key)?;
+        let (batch, mut discarded) = if self.plan.idle {
             (retagged(&payload.batch, settled)?, 0)
         } else {
             let (batch, found, discarded) = self.plan.run(&payload, settled)?;
             misfits.extend(found);
             (batch, discarded)
         };
-        if misfits.is_empty() {
+        let spare = self.contract.mode.data_type == ContractMode::DiscardValue;
+        let (letters, spared) = unfit(&mut payload, &mut misfits, key, spare);
+        discarded += spared;
+        if misfits.is_empty() && letters.is_empty() {
             let payload = Payload { batch, ..payload };
             return Ok(Coerced {
                 payload,
@@ -260,14 +263,21 @@ impl Coercer {
                 refused_rows: Vec::new(),
             });
         }
-        let keep = keep(batch.num_rows(), &misfits);
+        let gone = misfits.iter().map(|misfit| misfit.row);
+        let keep = keep(batch.num_rows(), gone.chain(letters.iter().map(|(row, _)| *row)));
         let refused = filter_record_batch(&batch, &not(&keep)?)?;
         let (rows, refused_rows): (Vec<u32>, Vec<u32>) = (0u32..)
             .take(keep.len())
             .partition(|row| keep.value(*row as usize));
-        let payload = without(payload, &batch, &keep, misfits)?;
+        let read = std::mem::replace(&mut payload.batch, batch);
+        payload
+            .refused
+            .extend(letters.into_iter().map(|(_, letter)| letter));
+        payload
+            .refused
+            .extend(rows::refuse(&read, misfits, &payload.metadata)?);
         Ok(Coerced {
-            payload,
+            payload: payload.keep(&keep)?,
             rows: Some(rows),
             discarded,
             refused: Some(refused),

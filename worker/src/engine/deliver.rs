@@ -285,11 +285,12 @@ impl Keyed {
     }
 }
 
-/// Stages the winners of one lane.
+/// Stages the winners of one lane; gives their checksum.
 ///
 /// # Errors
 /// What the scratch file or the destination says.
-pub async fn stage_winners(kept: &Kept, decisions: &Decisions, output: &mut Output) -> Result<()> {
+pub async fn stage_winners(kept: &Kept, decisions: &Decisions, output: &mut Output) -> Result<Sum> {
+    let mut sum = Sum::default();
     for batch in kept.read()? {
         let (first, rows) = batch?;
         let numbers = first..first + rows.batch.num_rows() as u64;
@@ -309,9 +310,11 @@ pub async fn stage_winners(kept: &Kept, decisions: &Decisions, output: &mut Outp
             }
         });
         let ops = Some(ops.collect());
-        output.write(pick(&rows, &winners, ops)?).await?;
+        let rows = pick(&rows, &winners, ops)?;
+        sum.add(rows.hashes.as_deref().unwrap_or_default());
+        output.write(rows).await?;
     }
-    Ok(())
+    Ok(sum)
 }
 
 fn pick(rows: &Rows, winners: &[u32], ops: Option<Vec<Op>>) -> Result<Rows> {

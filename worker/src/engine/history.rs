@@ -6,7 +6,10 @@
 use jiff::Timestamp;
 
 use super::{flow::Flow, offset::Offset, schedule::Last, streams};
-use crate::{error::Result, state::Revision};
+use crate::{
+    error::{Context, Result},
+    state::Revision,
+};
 
 /// Where one stream stands.
 #[derive(Clone, Debug)]
@@ -27,11 +30,17 @@ pub struct Standing {
 /// What the store says.
 pub async fn standing(flow: &Flow) -> Result<Vec<Standing>> {
     let mut found = Vec::new();
-    for shard in flow.store.list(Some(&flow.plan.state.id)).await? {
+    let place = || format!("state {}", flow.store.place());
+    for shard in flow
+        .store
+        .list(Some(&flow.plan.state.id))
+        .await
+        .context(place())?
+    {
         if !streams::takes(&flow.plan, &shard.stream)? {
             continue;
         }
-        if let Some((record, _)) = flow.store.load(&shard).await? {
+        if let Some((record, _)) = flow.store.load(&shard).await.context(place())? {
             let committed = record.edit.as_ref().map_or_else(
                 || record.committed.clone(),
                 |edit| crate::protocol::Committed {

@@ -109,6 +109,14 @@ pub struct Batch {
     pub resumed: bool,
 }
 
+impl Batch {
+    /// Whether it asks for what is new, and no Job says more.
+    #[must_use]
+    pub fn is_delta(&self) -> bool {
+        self.load == Load::Delta && self.job.is_none()
+    }
+}
+
 /// How a batch ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {

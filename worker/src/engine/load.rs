@@ -296,13 +296,13 @@ impl Attempt<'_, '_> {
             self.setting.allow_deletes,
         )?;
         self.target.progress.enter(Phase::Writing);
-        let staged = self.stage(&index, kept, &decisions, replace).await?;
+        let (staged, sum) = self.stage(&index, kept, &decisions, replace).await?;
         counts.decided(decisions.counts);
         Ok(Delivery {
             counts,
             staged,
             dead: decisions.dead_by_segment(&index)?,
-            digest: None,
+            digest: replace.then(|| sum.digest()),
         })
     }
 
@@ -361,12 +361,12 @@ impl Attempt<'_, '_> {
         kept: Vec<Kept>,
         decisions: &Decisions,
         replace: bool,
-    ) -> Result<Vec<Staged>> {
+    ) -> Result<(Vec<Staged>, Sum)> {
         let (added, indexed) = (self.added(), self.keeps_index());
-        let mut staged = Vec::new();
+        let (mut staged, mut sum) = (Vec::new(), Sum::default());
         for (lane, kept) in kept.iter().enumerate().filter(|(_, kept)| kept.rows > 0) {
             let mut output = self.output(&added, lane, replace, indexed).await?;
-            deliver::stage_winners(kept, decisions, &mut output).await?;
+            sum.merge(deliver::stage_winners(kept, decisions, &mut output).await?);
             staged.push(output.finish().await?);
         }
         if !decisions.gone.is_empty() {
@@ -374,7 +374,7 @@ impl Attempt<'_, '_> {
             deliver::stage_gone(index, decisions, &self.pipeline.schema, &mut output).await?;
             staged.push(output.finish().await?);
         }
-        Ok(staged)
+        Ok((staged, sum))
     }
 
     async fn commit(self, mut delivery: Delivery, replace: bool) -> Result<Counts> {
@@ -402,6 +402,9 @@ impl Attempt<'_, '_> {
         if self.setting.dry_run || !first && (same || nothing && !moved && !replace) {
             delivery.counts.files = 0;
             delivery.counts.bytes = 0;
+            if let Some(permit) = &self.target.permit {
+                self.target.shard.discard(permit, &delivery.staged).await?;
+            }
             return Ok(delivery.counts);
         }
         let now = Timestamp::now().to_string();

@@ -16,8 +16,7 @@ mod tokens;
 use std::{borrow::Cow, sync::Arc};
 
 use arrow::{
-    array::{ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, new_null_array},
-    compute::filter_record_batch,
+    array::{ArrayRef, RecordBatch, RecordBatchOptions, new_null_array},
     datatypes::SchemaRef,
 };
 use async_trait::async_trait;
@@ -34,7 +33,7 @@ pub(crate) use self::{
 };
 use super::{Place, window::Window};
 use crate::{
-    connector::{Payload, Reader, Refused},
+    connector::{Payload, Reader, UnfitRow},
     error::{Error, Result},
 };
 
@@ -130,19 +129,17 @@ impl CsvReader {
             bytes,
             place: &self.place,
         };
-        let mut refused: Vec<Refused> = refusals.odd(self.tokens.odd());
-        let mut bad = broken;
-        refused.extend(bad.iter().map(|row| refusals.broken(*row)));
-        // A record that is not UTF-8 was blanked, and what its columns say then counts for nothing.
-        misfits.retain(|misfit| !bad.contains(&misfit.row));
+        let mut unfit: Vec<UnfitRow> = broken.iter().map(|row| refusals.broken(*row)).collect();
+        // What the columns of a record say that is not UTF-8 counts for nothing.
+        misfits.retain(|misfit| !broken.contains(&misfit.row));
         misfits.sort_unstable();
         for misfits in misfits.chunk_by(|one, other| one.row == other.row) {
-            refused.push(refusals.misfits(misfits, &batch, &self.sources)?);
-            bad.extend(misfits.first().map(|misfit| misfit.row));
+            unfit.push(refusals.misfits(misfits, &batch, &self.sources)?);
         }
-        let batch = without(&batch, &bad)?;
+        unfit.sort_by_key(|unfit| unfit.row);
         let mut payload = Payload::new(batch);
-        payload.refused = refused;
+        payload.refused = refusals.odd(self.tokens.odd());
+        payload.unfit = unfit;
         payload.metadata = self.place.metadata(&bytes[..self.first_record()]);
         Ok(payload)
     }
@@ -173,12 +170,12 @@ impl CsvReader {
         )?)
     }
 
-    /// The bytes as text, and the rows that were blanked because they are none.
+    /// The bytes as text, and the records that hold bytes which are none.
     fn text<'a>(&self, bytes: &'a [u8]) -> (Cow<'a, str>, Vec<usize>) {
         match std::str::from_utf8(bytes) {
             Ok(text) => (Cow::Borrowed(text), Vec::new()),
             Err(_) => {
-                let (text, rows) = blanked(bytes, &self.tokens);
+                let (text, rows) = masked(bytes, &self.tokens);
                 (Cow::Owned(text), rows)
             }
         }
@@ -224,27 +221,13 @@ impl Reader for CsvReader {
     }
 }
 
-/// The batch without these rows.
-fn without(batch: &RecordBatch, rows: &[usize]) -> Result<RecordBatch> {
-    if rows.is_empty() {
-        return Ok(batch.clone());
+/// A copy in which `?` stands for each byte that is no UTF-8, and the records with such bytes.
+fn masked(bytes: &[u8], tokens: &Tokens) -> (String, Vec<usize>) {
+    let mut copy = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        copy.push_str(chunk.valid());
+        copy.extend(chunk.invalid().iter().map(|_| '?'));
     }
-    let mut keep = vec![true; batch.num_rows()];
-    rows.iter().for_each(|row| keep[*row] = false);
-    Ok(filter_record_batch(batch, &BooleanArray::from(keep))?)
-}
-
-/// A copy that holds the records that are UTF-8, blanks in place of all else, and the rows that are blank.
-fn blanked(bytes: &[u8], tokens: &Tokens) -> (String, Vec<usize>) {
-    let mut copy = vec![b' '; bytes.len()];
-    let mut rows = Vec::new();
-    for row in 0..tokens.rows() {
-        let record = tokens.record(row);
-        if std::str::from_utf8(&bytes[record.clone()]).is_ok() {
-            copy[record.clone()].copy_from_slice(&bytes[record]);
-        } else {
-            rows.push(row);
-        }
-    }
-    (String::from_utf8_lossy(&copy).into_owned(), rows)
+    let rows = (0..tokens.rows()).filter(|row| std::str::from_utf8(&bytes[tokens.record(*row)]).is_err());
+    (copy, rows.collect())
 }

@@ -10,9 +10,8 @@ mod tests;
 use std::{collections::HashMap, ops::Range, sync::Arc};
 
 use arrow::{
-    array::{ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions},
-    compute::filter_record_batch,
-    datatypes::SchemaRef,
+    array::{ArrayRef, RecordBatch, RecordBatchOptions},
+    datatypes::{FieldRef, SchemaRef},
 };
 use async_trait::async_trait;
 use serde_json::{Map, Value};
@@ -25,7 +24,7 @@ use super::{
     window::Window,
 };
 use crate::{
-    connector::{Payload, Reader, Refused},
+    connector::{Payload, Reader, Refused, UnfitRow},
     error::Result,
     storage::{Object, Storage},
     types::type_name,
@@ -108,34 +107,33 @@ impl NdjsonReader {
     fn payload(&self, bytes: &[u8], lines: &Lines<'_>) -> Result<Payload> {
         let mut wrong = Vec::new();
         let batch = self.batch(lines, &mut wrong)?;
-        let mut keep = vec![true; lines.starts.len()];
-        let mut refused = Vec::new();
+        let broken = |row: usize| lines.broken.iter().any(|(broken, _)| *broken == row);
+        let mut unfit = Vec::new();
         for (row, reason) in &lines.broken {
-            keep[*row] = false;
-            refused.push(self.refuse(
-                bytes,
-                lines,
-                *row,
-                reason.clone(),
-                "parse",
-                lines.text(bytes, *row),
-            ));
+            let read = lines.text(bytes, *row);
+            let letter = self.refuse(bytes, lines, *row, reason.clone(), "parse", read);
+            unfit.push(UnfitRow {
+                row: *row,
+                columns: Vec::new(),
+                letter,
+            });
         }
-        wrong.retain(|wrong| keep[wrong.row]);
+        wrong.retain(|wrong| !broken(wrong.row));
         wrong.sort_by_key(|wrong| wrong.row);
         for wrong in wrong.chunk_by(|one, other| one.row == other.row) {
             let row = wrong[0].row;
-            keep[row] = false;
             let (reason, read) = self.misfit(wrong, lines, &batch)?;
-            refused.push(self.refuse(bytes, lines, row, reason, "type", read));
+            let letter = self.refuse(bytes, lines, row, reason, "type", read);
+            let columns = wrong.iter().map(|wrong| self.column_of(&wrong.path));
+            unfit.push(UnfitRow {
+                row,
+                columns: columns.flatten().map(|(_, field)| field.name().clone()).collect(),
+                letter,
+            });
         }
-        let batch = if refused.is_empty() {
-            batch
-        } else {
-            filter_record_batch(&batch, &BooleanArray::from(keep))?
-        };
+        unfit.sort_by_key(|unfit| unfit.row);
         let mut payload = Payload::new(batch);
-        payload.refused = refused;
+        payload.unfit = unfit;
         payload.metadata = self
             .place
             .metadata(&bytes[..lines.starts.first().map_or(0, |line| line.start)]);
@@ -161,10 +159,7 @@ impl NdjsonReader {
         let mut read = row_json(batch, row)?;
         let mut reasons = Vec::with_capacity(wrong.len());
         for Wrong { path, .. } in wrong {
-            let Some((column, field)) = self.schema.fields().iter().enumerate().find(|(_, field)| {
-                path.strip_prefix(field.name().as_str())
-                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-            }) else {
+            let Some((column, field)) = self.column_of(path) else {
                 continue;
             };
             let text = lines.texts[column][row].unwrap_or_default();
@@ -179,6 +174,13 @@ impl NdjsonReader {
             );
         }
         Ok((reasons.join("; "), Value::Object(read)))
+    }
+
+    fn column_of(&self, path: &str) -> Option<(usize, &FieldRef)> {
+        self.schema.fields().iter().enumerate().find(|(_, field)| {
+            path.strip_prefix(field.name().as_str())
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        })
     }
 
     fn refuse(

@@ -110,7 +110,7 @@ fn next_record(
 ) -> Result<Record> {
     let seen = found.map_or(0, |found| found.epoch);
     let Some(old) = old else {
-        if let Some(found) = found.filter(|_| is_committed(found)) {
+        if let Some(found) = found.filter(|_| is_committed(found) && !failpoint::mutated("m12")) {
             return Err(lost(id, found));
         }
         let mut record = Record::first(&claim.flow_uid, &claim.owner, seen + 1);

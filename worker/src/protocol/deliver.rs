@@ -42,6 +42,9 @@ pub(super) async fn deliver(permit: &mut Permit, shard: &dyn Shard, commit: &Com
             Outcome::Fenced => REFUSED.to_owned(),
             Outcome::Unknown(why) => why,
         };
+        if failpoint::mutated("m4") {
+            return Err(permit.spend(fenced(permit)));
+        }
         unsettled = Some((true, no_answer(permit, commit, &refused)));
         match read_back(permit, shard, commit).await {
             Ok(Found::Ours) => return applied(permit, commit),

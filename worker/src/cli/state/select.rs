@@ -82,10 +82,10 @@ impl Selected {
         let mut shards = self.store.list(Some(&self.state)).await?;
         shards.retain(|shard| !shard.stream.is_empty());
         if shards.is_empty() {
-            return Err(
-                Error::config(format!("{} has no state of {}", self.store.place(), self.state))
-                    .reason("StateNotFound"),
-            );
+            let place = self.store.place();
+            let error =
+                Error::config(format!("{place} has no state of {}", self.state)).reason("StateNotFound");
+            return Err(error.advice(self.what_there_is().await));
         }
         Ok(shards)
     }
@@ -102,6 +102,22 @@ impl Selected {
             );
         }
         Ok(self.streams.iter().map(|stream| self.shard(stream)).collect())
+    }
+
+    async fn what_there_is(&self) -> String {
+        let mut states: Vec<String> = Vec::new();
+        for shard in self.store.list(None).await.unwrap_or_default() {
+            if !states.contains(&shard.state) {
+                states.push(shard.state);
+            }
+        }
+        match states.is_empty() {
+            true => {
+                "nothing is stored there: nothing was loaded yet, or the state lies elsewhere (`--state`)"
+                    .to_owned()
+            }
+            false => format!("it has {}", states.join(", ")),
+        }
     }
 
     fn shard(&self, stream: &str) -> ShardId {

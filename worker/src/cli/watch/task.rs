@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use millrace_crds::{JobPlan, job::Load};
+use millrace_crds::{JobPlan, flow::Mode, job::Load};
 use tokio::sync::watch;
 
 use super::unit::Unit;
@@ -61,6 +61,10 @@ impl Task {
         display: Display,
         stop: watch::Receiver<bool>,
     ) -> Result<Done> {
+        let base = Request {
+            adopt: base.adopt.clone().or_else(|| unit.adopt.clone()),
+            ..base
+        };
         let load = |load| Request { load, ..base.clone() };
         let report = match self.as_ref() {
             Self::Asked(wanted) => once(&flow, &load(Some(wanted.clone())), &display).await,
@@ -71,6 +75,11 @@ impl Task {
                     flow.run_continuous(&request, observe, stop).await
                 })
                 .await
+            }
+            Self::Batch(batch) if batch.is_delta() && flow.plan.run.mode == Mode::Continuous => {
+                // The stream made way for it, and has committed all that had come.
+                wanted(&flow, batch, &base.streams).await?;
+                return Ok(Done::Nothing);
             }
             Self::Batch(batch) => {
                 let Some((request, job)) = ask(&flow, &unit, batch, &base).await? else {

@@ -25,6 +25,8 @@ pub(super) struct Unit {
     pub(super) secrets: Arc<LocalSecrets>,
     /// The objects whose annotations are its triggers.
     pub(super) annotated: Vec<Annotated>,
+    /// The UID whose state it takes over.
+    pub(super) adopt: Option<String>,
     /// The Jobs that run it.
     pub(super) jobs: Vec<JobPlan>,
 }
@@ -54,6 +56,7 @@ pub(super) fn all(loaded: &Loaded, args: &RunArgs) -> Vec<Arc<Unit>> {
             .into_iter()
             .map(|object| object.annotated)
             .collect(),
+        adopt: annotated::adopts(loaded, plan),
         jobs: Vec::new(),
     };
     for plan in &loaded.resolution.plans {

@@ -2,9 +2,7 @@
 
 use arrow::{
     array::{Array, BooleanArray, RecordBatch, Scalar, StringArray},
-    compute::{
-        CastOptions, and, cast_with_options, filter_record_batch, kernels::cmp, or, prep_null_mask_filter,
-    },
+    compute::{CastOptions, and, cast_with_options, kernels::cmp, or, prep_null_mask_filter},
 };
 use serde_json::Value;
 
@@ -13,15 +11,19 @@ use crate::{
     error::{Error, Result},
 };
 
-/// The rows whose cursor columns, compared in order, are greater than `{"cursor": [...]}`; all of them where the
-/// position holds no cursor. A row with a null among them is after every position: it is delivered, and left to the
+/// Which rows' cursor columns, compared in order, are greater than `{"cursor": [...]}`; `None`, for all of them, where
+/// the position holds no cursor. A row with a null among them is after every position: it is delivered, and left to the
 /// difference.
 ///
 /// # Errors
 /// `config` where a column is missing, `state` where a value of the position is not of its column's type.
-pub fn cursor_after(batch: &RecordBatch, columns: &[String], position: &Position) -> Result<RecordBatch> {
+pub(super) fn cursor_after(
+    batch: &RecordBatch,
+    columns: &[String],
+    position: &Position,
+) -> Result<Option<BooleanArray>> {
     let Some(Value::Array(values)) = position.get("cursor") else {
-        return Ok(batch.clone());
+        return Ok(None);
     };
     let mut after = BooleanArray::from(vec![false; batch.num_rows()]);
     let mut tied = BooleanArray::from(vec![true; batch.num_rows()]);
@@ -32,21 +34,20 @@ pub fn cursor_after(batch: &RecordBatch, columns: &[String], position: &Position
         after = or(&after, &and(&tied, &greater)?)?;
         tied = and(&tied, &sure(&cmp::eq(&column, &value)?))?;
     }
-    Ok(filter_record_batch(batch, &after)?)
+    Ok(Some(after))
 }
 
-/// The rows with `from <= column < to`, both texts in the column's own type.
+/// Which rows have `from <= column < to`, both texts in the column's own type.
 ///
 /// # Errors
 /// `config` where the column is missing or a text is not of its type.
-pub fn cursor_between(batch: &RecordBatch, name: &str, from: &str, to: &str) -> Result<RecordBatch> {
+pub(super) fn cursor_between(batch: &RecordBatch, name: &str, from: &str, to: &str) -> Result<BooleanArray> {
     let column = column(batch, name)?;
     let wrong =
         |error: Error| Error::config(error.message).advice("write `backfill` values in the column's type");
     let from = scalar(column, name, from).map_err(wrong)?;
     let to = scalar(column, name, to).map_err(wrong)?;
-    let within = and(&cmp::gt_eq(&column, &from)?, &cmp::lt(&column, &to)?)?;
-    Ok(filter_record_batch(batch, &within)?)
+    Ok(sure(&and(&cmp::gt_eq(&column, &from)?, &cmp::lt(&column, &to)?)?))
 }
 
 fn column<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a dyn Array> {

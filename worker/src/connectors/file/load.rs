@@ -54,11 +54,16 @@ pub(super) enum Filter {
 
 impl Filter {
     fn apply(&self, payload: Payload) -> Result<Payload> {
-        let batch = match self {
-            Self::After(columns, position) => cursor_after(&payload.batch, columns, position)?,
-            Self::Between(column, from, to) => cursor_between(&payload.batch, column, from, to)?,
-        };
-        Ok(Payload { batch, ..payload })
+        match self {
+            Self::After(columns, position) => match cursor_after(&payload.batch, columns, position)? {
+                Some(after) => payload.keep(&after),
+                None => Ok(payload),
+            },
+            Self::Between(column, from, to) => {
+                let within = cursor_between(&payload.batch, column, from, to)?;
+                payload.keep(&within)
+            }
+        }
     }
 }
 

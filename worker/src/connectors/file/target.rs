@@ -18,12 +18,13 @@ mod stage;
 use std::{path::Path, sync::Arc};
 
 use async_trait::async_trait;
-use jiff::Zoned;
+use jiff::{SignedDuration, Timestamp, Zoned};
 use millrace_crds::{
     flow::WriteMode,
     plan::S3Plan,
     template::{Template, Values},
 };
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -66,13 +67,21 @@ pub struct FileTargetConfig {
     /// Columns by whose values files are put into directories `column=value`.
     #[serde(default)]
     pub partition_by: Vec<String>,
-    /// Files that no manifest refers to are removed after so many hours.
+    /// Files that are no longer current, or never were, are removed after so many hours.
     #[serde(default = "clean_after_hours")]
     pub clean_after_hours: u32,
     /// The S3 server, where it is not AWS.
     pub endpoint: Option<String>,
     /// The region.
     pub region: Option<String>,
+}
+
+impl FileTargetConfig {
+    /// What was replaced before this moment may be removed.
+    fn kept_since(&self, now: Timestamp) -> Timestamp {
+        let age = SignedDuration::from_hours(self.clean_after_hours.into());
+        now.checked_sub(age).unwrap_or(Timestamp::MIN)
+    }
 }
 
 fn file_bytes() -> u64 {

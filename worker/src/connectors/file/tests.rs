@@ -82,6 +82,7 @@ async fn read(load: &dyn Load) -> Result<(Vec<RecordBatch>, Vec<Refused>)> {
         let mut reader = load.read(partition).await?;
         while let Some(payload) = reader.next().await? {
             assert_eq!(payload.batch.schema(), load.schema());
+            let payload = payload.strict();
             batches.push(payload.batch);
             refused.extend(payload.refused);
         }

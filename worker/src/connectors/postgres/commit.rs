@@ -10,8 +10,8 @@ use tokio_postgres::types::Type;
 
 use super::{
     connect::{CommitError, Link, set_local},
-    index,
     ident::{list, literal, quote},
+    index,
     ledger::Claim,
     shard::PostgresShard,
     stage::Token,
@@ -21,6 +21,7 @@ use super::{
 use crate::{
     connector::Staged,
     error::{Context, Error, ErrorKind, Result},
+    failpoint,
     protocol::{Commit, Outcome, Permit},
 };
 
@@ -52,12 +53,21 @@ pub(super) async fn commit(shard: &PostgresShard, permit: &Permit, commit: &Comm
 }
 
 fn with_place(shard: &PostgresShard, error: Error) -> Error {
-    Error { message: format!("{}: {}", shard.context(), error.message), ..error }
+    Error {
+        message: format!("{}: {}", shard.context(), error.message),
+        ..error
+    }
 }
 
 /// Nothing was sent that could have been applied by this attempt. An earlier one, or a newer worker, may be the
 /// reason why it did not work: the state says so.
-async fn failed(shard: &PostgresShard, permit: &Permit, commit: &Commit, error: Error, mut link: Link) -> Outcome {
+async fn failed(
+    shard: &PostgresShard,
+    permit: &Permit,
+    commit: &Commit,
+    error: Error,
+    mut link: Link,
+) -> Outcome {
     if link.run("ROLLBACK").await.is_ok()
         && let Ok(outcome @ (Outcome::Done | Outcome::Fenced)) =
             shard.ledger.settle(&mut link, permit, commit).await
@@ -77,7 +87,12 @@ struct Work<'a> {
 
 impl<'a> Work<'a> {
     fn new(shard: &'a PostgresShard, permit: &'a Permit, commit: &'a Commit) -> Self {
-        Self { shard, permit, commit, target: &shard.target }
+        Self {
+            shard,
+            permit,
+            commit,
+            target: &shard.target,
+        }
     }
 
     async fn apply(&self, link: &mut Link) -> Result<Claim> {
@@ -85,12 +100,16 @@ impl<'a> Work<'a> {
         // A commit that is outlawed already prepares nothing.
         if let Some(last) = self.shard.ledger.last(link).await?
             && last.epoch > self.permit.epoch()
+            && !failpoint::mutated("m1")
         {
             return Ok(Claim::Settled(Outcome::Fenced));
         }
         let build = self.gather(link, &tokens).await?;
         let config = &self.shard.server.config;
-        let idle = set_local("idle_in_transaction_session_timeout", config.idle_in_transaction_timeout.get());
+        let idle = set_local(
+            "idle_in_transaction_session_timeout",
+            config.idle_in_transaction_timeout.get(),
+        );
         link.run(&format!("BEGIN; {idle}")).await?;
         let claim = self.shard.ledger.claim(link, self.permit, self.commit).await?;
         if matches!(claim, Claim::Settled(_)) {
@@ -98,7 +117,9 @@ impl<'a> Work<'a> {
             return Ok(claim);
         }
         self.rows(link, &tokens, build.as_ref()).await?;
-        index::publish(link, &self.shard.ledger, self.commit, &tokens).await.context("index")?;
+        index::publish(link, &self.shard.ledger, self.commit, &tokens)
+            .await
+            .context("index")?;
         self.drop_staged(link, &tokens, build.as_ref()).await?;
         Ok(claim)
     }
@@ -113,17 +134,31 @@ impl<'a> Work<'a> {
             self.only_these(link, table, stages).await?;
         }
         let live = |stages: &[&Token]| stages.iter().map(|token| token.live).sum::<u64>();
-        let Some((table, stages)) = tables.iter().max_by_key(|(_, stages)| live(stages)) else { return Ok(None) };
-        let columns = stages.first().map(|token| token.columns.clone()).unwrap_or_default();
+        let Some((table, stages)) = tables.iter().max_by_key(|(_, stages)| live(stages)) else {
+            return Ok(None);
+        };
+        let columns = stages
+            .first()
+            .map(|token| token.columns.clone())
+            .unwrap_or_default();
         if tokens.iter().any(|token| token.columns != columns) {
             return Err(Error::bug("the stages of this commit differ in their columns"));
         }
-        let others = tables.keys().filter(|other| *other != table).map(|other| (*other).to_owned()).collect();
-        let build = Build { table: (*table).to_owned(), others, columns };
+        let others = tables
+            .keys()
+            .filter(|other| *other != table)
+            .map(|other| (*other).to_owned())
+            .collect();
+        let build = Build {
+            table: (*table).to_owned(),
+            others,
+            columns,
+        };
         if self.shard.by_key() {
             self.add_key(link, &build).await?;
         }
-        link.run(&format!("ANALYZE {}", self.target.beside(&build.table))).await?;
+        link.run(&format!("ANALYZE {}", self.target.beside(&build.table)))
+            .await?;
         Ok(Some(build))
     }
 
@@ -133,7 +168,10 @@ impl<'a> Work<'a> {
         let table = self.target.beside(&build.table);
         for other in &build.others {
             let other = self.target.beside(other);
-            link.run(&format!("INSERT INTO {table} ({names}) SELECT {names} FROM {other}; DROP TABLE {other}")).await?;
+            link.run(&format!(
+                "INSERT INTO {table} ({names}) SELECT {names} FROM {other}; DROP TABLE {other}"
+            ))
+            .await?;
         }
         Ok(())
     }
@@ -142,7 +180,13 @@ impl<'a> Work<'a> {
     async fn only_these(&self, link: &mut Link, table: &str, stages: &[&Token]) -> Result<()> {
         let known = self.shard.build_of(table).await;
         let done: BTreeSet<String> = known
-            .map(|known| known.done.lock().map(|done| done.iter().cloned().collect()).unwrap_or_default())
+            .map(|known| {
+                known
+                    .done
+                    .lock()
+                    .map(|done| done.iter().cloned().collect())
+                    .unwrap_or_default()
+            })
             .unwrap_or_default();
         let wanted: BTreeSet<String> = stages.iter().map(|token| token.stage.clone()).collect();
         if done == wanted {
@@ -161,15 +205,24 @@ impl<'a> Work<'a> {
     async fn add_key(&self, link: &mut Link, build: &Build) -> Result<()> {
         let name = Target::key_name(&build.table);
         let known = link
-            .query("SELECT to_regclass($1) IS NOT NULL", &[(&self.target.beside(&name), Type::TEXT)])
+            .query(
+                "SELECT to_regclass($1) IS NOT NULL",
+                &[(&self.target.beside(&name), Type::TEXT)],
+            )
             .await?;
         if known.first().is_some_and(|row| row.get(0)) {
             return Ok(());
         }
         let key = self.key()?;
-        let (table, columns) = (self.target.beside(&build.table), list(key.iter().map(String::as_str)));
+        let (table, columns) = (
+            self.target.beside(&build.table),
+            list(key.iter().map(String::as_str)),
+        );
         let sql = if self.shard.server.config.create_primary_key {
-            format!("ALTER TABLE {table} ADD CONSTRAINT {} PRIMARY KEY ({columns})", quote(&name))
+            format!(
+                "ALTER TABLE {table} ADD CONSTRAINT {} PRIMARY KEY ({columns})",
+                quote(&name)
+            )
         } else {
             format!("CREATE INDEX {} ON {table} ({columns})", quote(&name))
         };
@@ -208,7 +261,9 @@ impl<'a> Work<'a> {
 
     /// Adds the columns that the target lacks, and looks at it again.
     async fn evolve(&self, link: &mut Link, there: Existing, columns: &[Wanted]) -> Result<Existing> {
-        let Some(sql) = there.pour(self.target, columns)?.evolve(self.target) else { return Ok(there) };
+        let Some(sql) = there.pour(self.target, columns)?.evolve(self.target) else {
+            return Ok(there);
+        };
         link.run(&sql).await.context("new columns")?;
         let anew = target::existing(link, self.target).await?;
         anew.ok_or_else(|| Error::transient(format!("{} is gone", self.target.sql_name())))
@@ -226,7 +281,11 @@ impl<'a> Work<'a> {
             // Somebody made the table while this one was built for it.
             return Err(Error::new(
                 ErrorKind::Transient,
-                format!("{} was made by somebody else, while {} was filled", self.target.sql_name(), build.table),
+                format!(
+                    "{} was made by somebody else, while {} was filled",
+                    self.target.sql_name(),
+                    build.table
+                ),
             ));
         }
         for token in tokens {
@@ -237,8 +296,10 @@ impl<'a> Work<'a> {
         let there = target::existing(link, self.target)
             .await?
             .ok_or_else(|| Error::transient(format!("{} is gone", self.target.sql_name())))?;
-        let pours: Vec<Pour> =
-            tokens.iter().map(|token| there.pour(self.target, &token.columns)).collect::<Result<_>>()?;
+        let pours: Vec<Pour> = tokens
+            .iter()
+            .map(|token| there.pour(self.target, &token.columns))
+            .collect::<Result<_>>()?;
         // All that goes before all that comes: a key that one stage lets go may be taken by another.
         for (token, pour) in tokens.iter().zip(&pours) {
             self.delete(link, pour, token).await?;
@@ -260,13 +321,18 @@ impl<'a> Work<'a> {
             link.run(&format!("ANALYZE {staging}")).await?;
         }
         // An unlogged table is empty after a crash of the server.
-        let row = link.query_one(&format!("SELECT count(*) FROM {staging}"), &[]).await?;
+        let row = link
+            .query_one(&format!("SELECT count(*) FROM {staging}"), &[])
+            .await?;
         if u64::try_from(row.get::<_, i64>(0)) != Ok(staged) {
             return Err(lost(token, staged));
         }
         if self.shard.by_key() {
             let same = pour.same_key(&self.key()?)?;
-            let sql = format!("DELETE FROM {} t USING {staging} s WHERE {same}", self.target.sql_name());
+            let sql = format!(
+                "DELETE FROM {} t USING {staging} s WHERE {same}",
+                self.target.sql_name()
+            );
             link.execute(&sql, &[]).await?;
         }
         Ok(())
@@ -274,7 +340,11 @@ impl<'a> Work<'a> {
 
     /// Copies rows of a table beside the target into it.
     async fn pour(&self, link: &mut Link, pour: &Pour, from: &str, has_gone: bool) -> Result<u64> {
-        let filter = if has_gone { format!(" WHERE NOT s.{GONE}") } else { String::new() };
+        let filter = if has_gone {
+            format!(" WHERE NOT s.{GONE}")
+        } else {
+            String::new()
+        };
         let sql = format!(
             "INSERT INTO {} ({}) SELECT {} FROM {} s{filter}",
             self.target.sql_name(),
@@ -287,10 +357,14 @@ impl<'a> Work<'a> {
 
     /// What was poured is no longer needed; what was swapped in has another name by now.
     async fn drop_staged(&self, link: &mut Link, tokens: &[Token], build: Option<&Build>) -> Result<()> {
-        let own = tokens.iter().filter(|token| !token.build).map(|token| token.table.as_str());
+        let own = tokens
+            .iter()
+            .filter(|token| !token.build)
+            .map(|token| token.table.as_str());
         let tables: BTreeSet<&str> = own.chain(build.map(|build| build.table.as_str())).collect();
         for table in tables {
-            link.run(&format!("DROP TABLE IF EXISTS {}", self.target.beside(table))).await?;
+            link.run(&format!("DROP TABLE IF EXISTS {}", self.target.beside(table)))
+                .await?;
         }
         Ok(())
     }
@@ -315,8 +389,11 @@ fn tokens(staged: &[Staged]) -> Result<Vec<Token>> {
 }
 
 fn lost(token: &Token, expected: u64) -> Error {
-    Error::transient(format!("the {expected} rows staged in {} are no longer there", token.table))
-        .advice("the server was restarted; the load begins anew")
+    Error::transient(format!(
+        "the {expected} rows staged in {} are no longer there",
+        token.table
+    ))
+    .advice("the server was restarted; the load begins anew")
 }
 
 /// Whether this is an index or a key that the destination makes itself.

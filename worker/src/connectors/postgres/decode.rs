@@ -7,9 +7,8 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use arrow::{
-    array::{Array, ArrayRef, BooleanArray, RecordBatch},
-    compute::filter_record_batch,
-    datatypes::SchemaRef,
+    array::{Array, ArrayRef, RecordBatch},
+    datatypes::{Schema, SchemaRef},
     util::display::{ArrayFormatter, FormatOptions},
 };
 use serde_json::{Map, Value, json};
@@ -17,7 +16,7 @@ use serde_json::{Map, Value, json};
 use self::column::{Builder, Unfit};
 use super::types::Column;
 use crate::{
-    connector::Refused,
+    connector::{Refused, UnfitRow},
     error::{Error, Result},
 };
 
@@ -50,7 +49,7 @@ struct Bad {
 /// A batch that is complete.
 pub(super) struct Decoded {
     pub(super) batch: RecordBatch,
-    pub(super) refused: Vec<Refused>,
+    pub(super) unfit: Vec<UnfitRow>,
     /// Bytes on the wire.
     pub(super) bytes: u64,
 }
@@ -152,40 +151,28 @@ impl Decoder {
 
     fn assemble(&mut self, arrays: Vec<ArrayRef>, rows: usize, bad: &mut [Bad]) -> Result<Decoded> {
         let bytes = std::mem::take(&mut self.wire_bytes);
-        if bad.is_empty() {
-            let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(rows));
-            let batch = RecordBatch::try_new_with_options(self.schema.clone(), arrays, &options)
-                .map_err(|error| Error::bug(format!("the columns of a COPY: {error}")))?;
-            return Ok(Decoded {
-                batch,
-                refused: Vec::new(),
-                bytes,
-            });
-        }
         bad.sort_by_key(|bad| (bad.row, bad.column));
-        let refused = bad
-            .chunk_by(|a, b| a.row == b.row)
-            .map(|bad| self.refuse(&arrays, bad))
-            .collect();
-        let mut keep = vec![true; rows];
-        for bad in &*bad {
-            keep[bad.row] = false;
+        let unfit = bad.chunk_by(|a, b| a.row == b.row);
+        let unfit = unfit.map(|bad| self.unfit(&arrays, bad)).collect();
+        let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(rows));
+        // The nulls in place of bad values may stand in columns that have none.
+        let schema = if bad.is_empty() {
+            self.schema.clone()
+        } else {
+            loose(&self.schema)
+        };
+        let batch = RecordBatch::try_new_with_options(schema, arrays, &options)
+            .map_err(|error| Error::bug(format!("the columns of a COPY: {error}")))?;
+        Ok(Decoded { batch, unfit, bytes })
+    }
+
+    fn unfit(&self, arrays: &[ArrayRef], bad: &[Bad]) -> UnfitRow {
+        let columns = bad.iter().map(|bad| self.columns[bad.column].name.clone());
+        UnfitRow {
+            row: bad.first().map_or(0, |bad| bad.row),
+            columns: columns.collect(),
+            letter: self.refuse(arrays, bad),
         }
-        // The nulls in place of bad values may stand in columns that have none: the filter takes them out first.
-        let loose = Arc::new(arrow::datatypes::Schema::new(
-            self.schema
-                .fields()
-                .iter()
-                .map(|field| field.as_ref().clone().with_nullable(true))
-                .collect::<Vec<_>>(),
-        ));
-        let batch = filter_record_batch(&RecordBatch::try_new(loose, arrays)?, &BooleanArray::from(keep))?;
-        let batch = RecordBatch::try_new(self.schema.clone(), batch.columns().to_vec())?;
-        Ok(Decoded {
-            batch,
-            refused,
-            bytes,
-        })
     }
 
     fn refuse(&self, arrays: &[ArrayRef], bad: &[Bad]) -> Refused {
@@ -218,6 +205,13 @@ impl Decoder {
             row: Value::Object(values),
         }
     }
+}
+
+/// The same columns, all of which may be null.
+fn loose(schema: &Schema) -> SchemaRef {
+    let fields = schema.fields().iter();
+    let fields = fields.map(|field| field.as_ref().clone().with_nullable(true));
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 
 /// One value for people and dead letters: exact, numbers beyond 53 bits as text.

@@ -38,7 +38,10 @@ impl PostgresDestination {
             limiter: system.limiter.clone(),
             application: format!("millrace/{}", system.flow.name),
         };
-        Ok(Self { server: Arc::new(server), flow: system.flow.clone() })
+        Ok(Self {
+            server: Arc::new(server),
+            flow: system.flow.clone(),
+        })
     }
 
     fn target(&self, id: &ShardId) -> Result<Target> {
@@ -48,9 +51,15 @@ impl PostgresDestination {
 
 /// Makes a schema where it is missing and the role may.
 pub(super) async fn ensure_schema(link: &mut Link, schema: &str) -> Result<()> {
-    let known = link.query("SELECT FROM pg_namespace WHERE nspname = $1", &[(&schema, Type::TEXT)]).await?;
+    let known = link
+        .query(
+            "SELECT FROM pg_namespace WHERE nspname = $1",
+            &[(&schema, Type::TEXT)],
+        )
+        .await?;
     if known.is_empty() {
-        link.run(&format!("CREATE SCHEMA IF NOT EXISTS {}", quote(schema))).await?;
+        link.run(&format!("CREATE SCHEMA IF NOT EXISTS {}", quote(schema)))
+            .await?;
     }
     Ok(())
 }
@@ -63,23 +72,40 @@ impl Destination for PostgresDestination {
 
     async fn shard(&self, id: &ShardId, stream: &StreamSpec) -> Result<Arc<dyn Shard>> {
         let target = self.target(id)?;
-        Ok(Arc::new(PostgresShard::new(self.server.clone(), id.clone(), stream.clone(), target)))
+        Ok(Arc::new(PostgresShard::new(
+            self.server.clone(),
+            id.clone(),
+            stream.clone(),
+            target,
+        )))
     }
 
     async fn check(&self) -> Result<()> {
-        let any = ShardId { state: "check".to_owned(), stream: "check".to_owned() };
+        let any = ShardId {
+            state: "check".to_owned(),
+            stream: "check".to_owned(),
+        };
         let schema = self.target(&any)?.schema;
         let mut link = self.server.connect().await?;
         let context = || format!("{}: schema {schema}", self.server.place());
         let row = link
-            .query_one("SELECT current_setting('server_version_num')::int4, pg_is_in_recovery()", &[])
+            .query_one(
+                "SELECT current_setting('server_version_num')::int4, pg_is_in_recovery()",
+                &[],
+            )
             .await
             .context(context())?;
         if row.get::<_, i32>(0) < 120_000 {
-            return Err(Error::config(format!("{}: PostgreSQL 12 or later is needed", self.server.place())));
+            return Err(Error::config(format!(
+                "{}: PostgreSQL 12 or later is needed",
+                self.server.place()
+            )));
         }
         if row.get(1) {
-            return Err(Error::config(format!("{}: it is a standby, which cannot be written", self.server.place())));
+            return Err(Error::config(format!(
+                "{}: it is a standby, which cannot be written",
+                self.server.place()
+            )));
         }
         trial(&mut link, &schema).await.context(context())
     }
@@ -87,7 +113,10 @@ impl Destination for PostgresDestination {
 
 /// Makes a table, writes and drops it, and takes all of it back.
 async fn trial(link: &mut Link, schema: &str) -> Result<()> {
-    let table = qualified(schema, &format!("millrace_check_{}", uuid::Uuid::new_v4().simple()));
+    let table = qualified(
+        schema,
+        &format!("millrace_check_{}", uuid::Uuid::new_v4().simple()),
+    );
     link.run("BEGIN").await?;
     ensure_schema(link, schema).await?;
     link.run(&format!(

@@ -34,7 +34,9 @@ pub(super) struct Rows<'a> {
 impl Encoder {
     /// An encoder whose first chunk begins with the header.
     pub(super) fn new() -> Self {
-        Self { buffer: HEADER.to_vec() }
+        Self {
+            buffer: HEADER.to_vec(),
+        }
     }
 
     /// Fills the buffer; gives a chunk once it is full, `None` once the batch is through.

@@ -17,10 +17,34 @@ fn answered(answer: &DbError) -> Error {
     let kind = kind(answer.code());
     let message = format!("{} ({})", answer.message(), answer.code().code());
     let error = Error::new(kind, message);
-    match answer.hint() {
-        Some(hint) => error.advice(hint),
+    match answer.hint().or_else(|| what_to_do(answer.code())) {
+        Some(advice) => error.advice(advice),
         None => error,
     }
+}
+
+/// What a person can do, where the server does not say it.
+fn what_to_do(code: &SqlState) -> Option<&'static str> {
+    Some(match *code {
+        SqlState::INSUFFICIENT_PRIVILEGE => {
+            "grant it: to read, USAGE on the schema and SELECT on the table; to write, USAGE and CREATE on the schema \
+             (or CREATE on the database, where the schema is to be made), and for a table that another role owns \
+             SELECT, INSERT, UPDATE and DELETE"
+        }
+        SqlState::INVALID_PASSWORD => "look at `user`, and at the credential `password`",
+        SqlState::INVALID_AUTHORIZATION_SPECIFICATION => {
+            "look at `user`, at the credential `password` and at the server's pg_hba.conf"
+        }
+        SqlState::INVALID_CATALOG_NAME => "look at `database`, or create it",
+        SqlState::TOO_MANY_CONNECTIONS => {
+            "lower the Source's `concurrency`, or raise max_connections of the server"
+        }
+        SqlState::READ_ONLY_SQL_TRANSACTION => {
+            "write to the primary server: this one is a standby, or read-only"
+        }
+        SqlState::DISK_FULL => "free space on the server; the next run goes on from the last commit",
+        _ => return None,
+    })
 }
 
 /// Who must act on an answer of the server, by the class of its code.

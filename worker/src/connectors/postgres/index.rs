@@ -76,18 +76,31 @@ impl SegmentFile {
         rows: &Rows,
         kept: Option<&BooleanArray>,
     ) -> Result<()> {
-        let hashes = rows.hashes.as_deref().ok_or_else(|| Error::bug("an index was given no hashes"))?;
+        let hashes = rows
+            .hashes
+            .as_deref()
+            .ok_or_else(|| Error::bug("an index was given no hashes"))?;
         let identities = rows.identities.as_deref();
-        let Some(kept) = kept else { return self.writer.write(batch, hashes, identities) };
+        let Some(kept) = kept else {
+            return self.writer.write(batch, hashes, identities);
+        };
         let pick = |hashes: &[u128]| -> Vec<u128> {
-            hashes.iter().zip(kept.values()).filter_map(|(hash, kept)| kept.then_some(*hash)).collect()
+            hashes
+                .iter()
+                .zip(kept.values())
+                .filter_map(|(hash, kept)| kept.then_some(*hash))
+                .collect()
         };
         let identities = identities.map(pick);
         self.writer.write(batch, &pick(hashes), identities.as_deref())
     }
 
     /// Sends the segment: its id and chunks (`None` where it has no entry), and its bytes.
-    pub(super) async fn upload(self, link: &mut Link, ledger: &Ledger) -> Result<(Option<(String, u64)>, u64)> {
+    pub(super) async fn upload(
+        self,
+        link: &mut Link,
+        ledger: &Ledger,
+    ) -> Result<(Option<(String, u64)>, u64)> {
         let rows = self.writer.finish()?;
         if rows == 0 {
             return Ok((None, 0));
@@ -109,7 +122,14 @@ impl SegmentFile {
             }
             bytes += content.len() as u64;
             let first = if chunks == 0 { signed(rows)? } else { 0 };
-            let batch = row(ledger, &self.id, chunks, (self.generation, self.epoch), first, &content)?;
+            let batch = row(
+                ledger,
+                &self.id,
+                chunks,
+                (self.generation, self.epoch),
+                first,
+                &content,
+            )?;
             send(link, &mut copy, &mut encoder, &batch).await?;
             chunks += 1;
         }
@@ -117,7 +137,9 @@ impl SegmentFile {
         let counted = link.wait(copy.as_mut().finish()).await?;
         let chunks = u64::try_from(chunks).unwrap_or(0);
         if counted != chunks {
-            return Err(Error::bug(format!("{chunks} chunks of the index were sent, the server counted {counted}")));
+            return Err(Error::bug(format!(
+                "{chunks} chunks of the index were sent, the server counted {counted}"
+            )));
         }
         Ok((Some((self.id, chunks)), bytes))
     }
@@ -183,7 +205,12 @@ pub(super) async fn list(link: &mut Link, ledger: &Ledger) -> Result<Vec<Segment
 }
 
 /// Brings one segment into a local file, chunk by chunk.
-pub(super) async fn fetch(link: &mut Link, ledger: &Ledger, segment: &str, scratch: &Path) -> Result<PathBuf> {
+pub(super) async fn fetch(
+    link: &mut Link,
+    ledger: &Ledger,
+    segment: &str,
+    scratch: &Path,
+) -> Result<PathBuf> {
     let path = scratch.join(format!("{segment}.parquet"));
     let mut file = File::create(&path)?;
     let sql = format!(
@@ -192,14 +219,24 @@ pub(super) async fn fetch(link: &mut Link, ledger: &Ledger, segment: &str, scrat
     );
     let [state, shard] = ledger.names();
     for chunk in 0_i32.. {
-        let params = [state.clone(), shard.clone(), (&segment as &(dyn ToSql + Sync), Type::TEXT), (&chunk, Type::INT4)];
+        let params = [
+            state.clone(),
+            shard.clone(),
+            (&segment as &(dyn ToSql + Sync), Type::TEXT),
+            (&chunk, Type::INT4),
+        ];
         let rows = link.query(&sql, &params).await?;
         let Some(row) = rows.first() else { break };
         file.write_all(row.get(0))?;
     }
     if file.metadata()?.len() == 0 {
-        return Err(Error::state("StateDiverged", format!("segment {segment} of the index of {} is gone", ledger.id))
-            .advice("somebody has changed millrace_index; `millrace state reset` lets the next load compare anew"));
+        return Err(Error::state(
+            "StateDiverged",
+            format!("segment {segment} of the index of {} is gone", ledger.id),
+        )
+        .advice(
+            "somebody has changed millrace_index; `millrace state reset` lets the next load compare anew",
+        ));
     }
     Ok(path)
 }
@@ -216,7 +253,10 @@ pub(super) async fn publish(
     let [state, shard] = ledger.names();
     let names = (&segments as &(dyn ToSql + Sync), Type::TEXT_ARRAY);
     if commit.replace {
-        let sql = format!("DELETE FROM {} WHERE state_id = $1 AND shard = $2 AND live", ledger.index);
+        let sql = format!(
+            "DELETE FROM {} WHERE state_id = $1 AND shard = $2 AND live",
+            ledger.index
+        );
         link.execute(&sql, &ledger.names()).await?;
     }
     if !segments.is_empty() {
@@ -227,10 +267,16 @@ pub(super) async fn publish(
         let turned = link.execute(&sql, &[state, shard, names]).await?;
         let expected: u64 = chunks.iter().sum();
         if turned != expected {
-            return Err(Error::transient(format!("{expected} chunks of the index were staged, and {turned} are there")));
+            return Err(Error::transient(format!(
+                "{expected} chunks of the index were staged, and {turned} are there"
+            )));
         }
     }
-    if commit.replace { Ok(()) } else { bury(link, ledger, &commit.dead).await }
+    if commit.replace {
+        Ok(())
+    } else {
+        bury(link, ledger, &commit.dead).await
+    }
 }
 
 /// Adds to the entries that are dead; a segment with no other is dropped.
@@ -238,17 +284,27 @@ async fn bury(link: &mut Link, ledger: &Ledger, dead: &BTreeMap<String, RoaringB
     for (segment, more) in dead {
         let [state, shard] = ledger.names();
         let name = (segment as &(dyn ToSql + Sync), Type::TEXT);
-        let here = format!("FROM {} WHERE state_id = $1 AND shard = $2 AND segment = $3 AND live", ledger.index);
+        let here = format!(
+            "FROM {} WHERE state_id = $1 AND shard = $2 AND segment = $3 AND live",
+            ledger.index
+        );
         let sql = format!("SELECT rows, dead {here} AND chunk = 0");
-        let rows = link.query(&sql, &[state.clone(), shard.clone(), name.clone()]).await?;
+        let rows = link
+            .query(&sql, &[state.clone(), shard.clone(), name.clone()])
+            .await?;
         let row = rows
             .first()
             .ok_or_else(|| Error::bug(format!("the index of {} has no segment {segment}", ledger.id)))?;
         let (entries, known): (i64, &[u8]) = (row.get(0), row.get(1));
-        let mut all = if known.is_empty() { RoaringBitmap::new() } else { RoaringBitmap::deserialize_from(known)? };
+        let mut all = if known.is_empty() {
+            RoaringBitmap::new()
+        } else {
+            RoaringBitmap::deserialize_from(known)?
+        };
         all |= more;
         if i64::try_from(all.len()) == Ok(entries) {
-            link.execute(&format!("DELETE {here}"), &[state, shard, name]).await?;
+            link.execute(&format!("DELETE {here}"), &[state, shard, name])
+                .await?;
             continue;
         }
         let mut bytes = Vec::with_capacity(all.serialized_size());
@@ -257,7 +313,8 @@ async fn bury(link: &mut Link, ledger: &Ledger, dead: &BTreeMap<String, RoaringB
             "UPDATE {} SET dead = $4 WHERE state_id = $1 AND shard = $2 AND segment = $3 AND chunk = 0 AND live",
             ledger.index
         );
-        link.execute(&sql, &[state, shard, name, (&bytes, Type::BYTEA)]).await?;
+        link.execute(&sql, &[state, shard, name, (&bytes, Type::BYTEA)])
+            .await?;
     }
     Ok(())
 }
@@ -272,7 +329,12 @@ pub(super) async fn sweep(link: &mut Link, ledger: &Ledger, permit: &Permit) -> 
     let [state, shard] = ledger.names();
     let (generation, seq) = permit.last().at();
     let next = order_of(generation, seq + 1);
-    let params = [state, shard, (&signed(permit.epoch())?, Type::INT8), (&next, Type::TEXT)];
+    let params = [
+        state,
+        shard,
+        (&signed(permit.epoch())?, Type::INT8),
+        (&next, Type::TEXT),
+    ];
     link.execute(&sql, &params).await.map(drop)
 }
 

@@ -12,6 +12,7 @@ use tokio_postgres::{
 use super::{connect::Link, destination::ensure_schema, target::Target};
 use crate::{
     error::{Error, Result},
+    failpoint,
     protocol::{Commit, Committed, Epoch, Outcome, Permit, ShardId},
 };
 
@@ -56,7 +57,8 @@ impl Ledger {
             return Ok(());
         }
         // Two workers may come here at once, and IF NOT EXISTS alone does not keep them apart.
-        link.run("BEGIN; SELECT pg_advisory_xact_lock(hashtext('millrace ledger'))").await?;
+        link.run("BEGIN; SELECT pg_advisory_xact_lock(hashtext('millrace ledger'))")
+            .await?;
         ensure_schema(link, &self.schema).await?;
         link.run(&format!(
             "CREATE TABLE IF NOT EXISTS {state} (state_id text NOT NULL, shard text NOT NULL, generation bigint NOT NULL, \
@@ -114,17 +116,28 @@ impl Ledger {
             "INSERT INTO {} VALUES ($1, $2, 0, 0, 0, 'null', '', $3) ON CONFLICT DO NOTHING",
             self.state
         );
-        link.execute(&insert, &[state.clone(), shard.clone(), (&self.target, Type::TEXT)]).await?;
+        link.execute(
+            &insert,
+            &[state.clone(), shard.clone(), (&self.target, Type::TEXT)],
+        )
+        .await?;
         let update = format!(
             "UPDATE {} SET epoch = $3, nonce = $4, target = $5 WHERE state_id = $1 AND shard = $2 AND epoch < $3",
             self.state
         );
         let target = (&self.target as &(dyn ToSql + Sync), Type::TEXT);
-        link.execute(&update, &[state, shard, (&number, Type::INT8), (&nonce, Type::TEXT), target]).await?;
+        link.execute(
+            &update,
+            &[state, shard, (&number, Type::INT8), (&nonce, Type::TEXT), target],
+        )
+        .await?;
         let found = self.last(link).await?.map_or(0, |last| last.epoch);
         if found > epoch {
             link.run("ROLLBACK").await?;
-            return Err(Error::fenced(format!("{}: epoch {epoch} came after epoch {found}", self.id)));
+            return Err(Error::fenced(format!(
+                "{}: epoch {epoch} came after epoch {found}",
+                self.id
+            )));
         }
         if !shares {
             self.alone(link).await?;
@@ -140,15 +153,22 @@ impl Ledger {
             self.state
         );
         let [state, shard] = self.names();
-        let others = link.query(&sql, &[state, shard, (&self.target, Type::TEXT)]).await?;
-        let Some(other) = others.first() else { return Ok(()) };
+        let others = link
+            .query(&sql, &[state, shard, (&self.target, Type::TEXT)])
+            .await?;
+        let Some(other) = others.first() else {
+            return Ok(());
+        };
         let (state, shard): (String, String) = (other.get(0), other.get(1));
-        Err(Error::config(format!("{} is written by {state}:{shard} already, so {} cannot own it", self.target, self.id))
-            .reason("TargetConflict")
-            .advice(format!(
-                "give one of them another `table`; or where the other is no more, delete its row from {}",
-                self.state
-            )))
+        Err(Error::config(format!(
+            "{} is written by {state}:{shard} already, so {} cannot own it",
+            self.target, self.id
+        ))
+        .reason("TargetConflict")
+        .advice(format!(
+            "give one of them another `table`; or where the other is no more, delete its row from {}",
+            self.state
+        )))
     }
 
     /// The first statement of a commit: takes the row lock, and writes the offset if all is as expected.
@@ -157,9 +177,13 @@ impl Ledger {
             return Ok(Claim::Settled(self.settle(link, permit, commit).await?));
         }
         let (generation, seq) = permit.last().at();
+        let expected = match failpoint::mutated("m1") {
+            true => "least($8, $9, $10) >= 0",
+            false => "epoch = $8 AND generation = $9 AND seq = $10",
+        };
         let sql = format!(
             "UPDATE {} SET generation = $3, seq = $4, \"offset\" = $5::text::jsonb, nonce = $6, target = $7 \
-             WHERE state_id = $1 AND shard = $2 AND epoch = $8 AND generation = $9 AND seq = $10",
+             WHERE state_id = $1 AND shard = $2 AND {expected}",
             self.state
         );
         let offset = encode(&commit.offset)?;
@@ -188,7 +212,11 @@ impl Ledger {
                 ],
             )
             .await?;
-        if changed == 1 { Ok(Claim::Held) } else { Ok(Claim::Settled(self.settle(link, permit, commit).await?)) }
+        if changed == 1 {
+            Ok(Claim::Held)
+        } else {
+            Ok(Claim::Settled(self.settle(link, permit, commit).await?))
+        }
     }
 
     /// Why the state is not what a commit expects.
@@ -211,7 +239,14 @@ impl Ledger {
             "StateDiverged",
             format!(
                 "shard {}: {} says epoch {}, generation {}, seq {}, where epoch {}, generation {}, seq {} were expected",
-                self.id, self.state, last.epoch, last.generation, last.seq, permit.epoch(), expected.generation, expected.seq
+                self.id,
+                self.state,
+                last.epoch,
+                last.generation,
+                last.seq,
+                permit.epoch(),
+                expected.generation,
+                expected.seq
             ),
         )))
     }

@@ -25,7 +25,7 @@ use super::{
     types::Column,
 };
 use crate::{
-    connector::{Estimate, Load, Payload, Position, Reader},
+    connector::{Estimate, Load, Payload, Position, Reader, UnfitRow},
     error::{Context, Error, ErrorKind, Result},
 };
 
@@ -158,7 +158,7 @@ impl Reader for PostgresReader {
             self.pool.give(link);
         }
         let decoded = self.decoder.finish()?;
-        let nothing = decoded.batch.num_rows() == 0 && decoded.refused.is_empty();
+        let nothing = decoded.batch.num_rows() == 0;
         if ended && nothing && self.null_cursors == 0 {
             return Ok(None);
         }
@@ -208,14 +208,14 @@ impl PostgresReader {
         if nulls > 0 {
             metadata.insert("nullCursors", json!(nulls));
         }
-        let mut refused = decoded.refused;
-        for row in &mut refused {
-            row.place.insert("table".to_owned(), json!(self.frame.stream));
-            row.place.insert("partition".to_owned(), json!(self.partition));
+        let mut unfit = decoded.unfit;
+        for UnfitRow { letter, .. } in &mut unfit {
+            letter.place.insert("table".to_owned(), json!(self.frame.stream));
+            letter.place.insert("partition".to_owned(), json!(self.partition));
         }
         Payload {
             metadata,
-            refused,
+            unfit,
             bytes: decoded.bytes,
             ..Payload::new(decoded.batch)
         }

@@ -13,8 +13,9 @@ use tokio::sync::Mutex;
 use tokio_postgres::types::Type;
 
 use super::{
-    commit, index,
+    commit,
     connect::{Link, Server},
+    index,
     ledger::Ledger,
     stage::{Order, PostgresStage},
     target::{self, Target, Wanted},
@@ -23,6 +24,7 @@ use crate::{
     connector::{Shard, Stage, StageRequest},
     diff::segment::SegmentRef,
     error::{Context, Result},
+    failpoint,
     protocol::{Commit, Committed, Epoch, Outcome, Permit, ShardId},
     stream::StreamSpec,
 };
@@ -53,12 +55,20 @@ pub(super) struct Build {
 impl PostgresShard {
     pub(super) fn new(server: Arc<Server>, id: ShardId, stream: StreamSpec, target: Target) -> Self {
         let ledger = Ledger::new(&id, &target);
-        Self { server, stream, target, ledger, build: Mutex::default(), control: Mutex::default() }
+        Self {
+            server,
+            stream,
+            target,
+            ledger,
+            build: Mutex::default(),
+            control: Mutex::default(),
+        }
     }
 
     /// Rows are held by key: a new version takes the place of the old one.
     pub(super) fn by_key(&self) -> bool {
-        self.stream.write_mode != millrace_crds::flow::WriteMode::Append && !self.stream.delivered_key.is_empty()
+        self.stream.write_mode != millrace_crds::flow::WriteMode::Append
+            && !self.stream.delivered_key.is_empty()
     }
 
     pub(super) fn context(&self) -> String {
@@ -82,7 +92,11 @@ impl PostgresShard {
 
     /// The build that a set of stages belongs to.
     pub(super) async fn build_of(&self, table: &str) -> Option<Arc<Build>> {
-        self.build.lock().await.clone().filter(|build| build.table == table)
+        self.build
+            .lock()
+            .await
+            .clone()
+            .filter(|build| build.table == table)
     }
 
     /// Forgets the build, once it is committed.
@@ -111,7 +125,12 @@ impl PostgresShard {
             return Ok(build.clone());
         }
         let table = self.target.staging(permit.epoch(), (generation, seq));
-        link.run(&format!("CREATE TABLE {} ({})", self.target.beside(&table), target::definitions(columns))).await?;
+        link.run(&format!(
+            "CREATE TABLE {} ({})",
+            self.target.beside(&table),
+            target::definitions(columns)
+        ))
+        .await?;
         let build = Arc::new(Build {
             table,
             at,
@@ -126,6 +145,13 @@ impl PostgresShard {
     async fn open_stage(&self, permit: &Permit, request: StageRequest) -> Result<PostgresStage> {
         let mut link = self.server.connect().await?;
         self.ledger.ensure(&mut link).await?;
+        if request.replace
+            && failpoint::mutated("m8")
+            && target::existing(&mut link, &self.target).await?.is_some()
+        {
+            link.run(&format!("DELETE FROM {}", self.target.sql_name()))
+                .await?;
+        }
         let columns = target::wanted(&request.schema)?;
         let there = match request.replace {
             true => None,
@@ -145,7 +171,9 @@ impl PostgresShard {
         match there {
             None => {
                 let columns = &order.columns;
-                let build = self.join_build(&mut link, permit, request.lane, request.replace, columns).await?;
+                let build = self
+                    .join_build(&mut link, permit, request.lane, request.replace, columns)
+                    .await?;
                 order.table = build.table.clone();
                 order.build = Some(build);
             }
@@ -164,19 +192,32 @@ impl PostgresShard {
         let prefix = self.target.staging_prefix();
         let sql = "SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
              WHERE n.nspname = $1 AND c.relkind = 'r' AND starts_with(c.relname, $2)";
-        let rows = link.query(sql, &[(&self.target.schema, Type::TEXT), (&prefix, Type::TEXT)]).await?;
+        let rows = link
+            .query(sql, &[(&self.target.schema, Type::TEXT), (&prefix, Type::TEXT)])
+            .await?;
         for row in rows {
             let name: String = row.get(0);
-            if self.target.staged_for(&name).is_none_or(|made_for| made_for > past) {
+            if self
+                .target
+                .staged_for(&name)
+                .is_none_or(|made_for| made_for > past)
+            {
                 continue;
             }
             // One that a silent worker still holds is left for the next time.
-            let drop = format!("SET lock_timeout = '1s'; DROP TABLE IF EXISTS {}", self.target.beside(&name));
+            let drop = format!(
+                "SET lock_timeout = '1s'; DROP TABLE IF EXISTS {}",
+                self.target.beside(&name)
+            );
             if let Err(error) = link.run(&drop).await {
                 tracing::info!(table = name, %error, "a staging table cannot be dropped yet");
             }
         }
-        link.run(&format!("SET lock_timeout = {}", self.server.config.lock_timeout.get().as_millis())).await?;
+        link.run(&format!(
+            "SET lock_timeout = {}",
+            self.server.config.lock_timeout.get().as_millis()
+        ))
+        .await?;
         index::sweep(link, &self.ledger, permit).await
     }
 }
@@ -184,7 +225,10 @@ impl PostgresShard {
 impl Build {
     /// Whether this lane is new to it.
     fn enter(&self, lane: usize) -> bool {
-        let mut lanes = self.lanes.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut lanes = self
+            .lanes
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         let new = !lanes.contains(&lane);
         if new {
             lanes.push(lane);
@@ -205,16 +249,15 @@ impl Shard for PostgresShard {
     async fn fence(&self, epoch: Epoch, nonce: &str) -> Result<Option<Committed>> {
         let mut link = self.control().await?;
         self.ledger.ensure(&mut link).await.context(self.context())?;
-        // A worker that went silent in its commit holds the row until the server ends its transaction.
-        let config = &self.server.config;
-        let patience = config.lock_timeout.get() + config.idle_in_transaction_timeout.get();
-        link.run(&format!("SET lock_timeout = {}", patience.as_millis())).await.context(self.context())?;
         let shares = !matches!(
             self.stream.write_mode,
             millrace_crds::flow::WriteMode::Overwrite | millrace_crds::flow::WriteMode::Upsert
         );
-        self.ledger.fence(&mut link, epoch, nonce, shares).await.context(self.context())?;
-        link.run(&format!("SET lock_timeout = {}", config.lock_timeout.get().as_millis())).await?;
+        // A worker that went silent in its commit holds the row until the server ends its transaction.
+        self.ledger
+            .fence(&mut link, epoch, nonce, shares)
+            .await
+            .context(self.context())?;
         let last = self.ledger.last(&mut link).await.context(self.context())?;
         self.keep(link).await;
         Ok(last)
@@ -222,14 +265,18 @@ impl Shard for PostgresShard {
 
     async fn index(&self) -> Result<Vec<SegmentRef>> {
         let mut link = self.control().await?;
-        let segments = index::list(&mut link, &self.ledger).await.context(self.context())?;
+        let segments = index::list(&mut link, &self.ledger)
+            .await
+            .context(self.context())?;
         self.keep(link).await;
         Ok(segments)
     }
 
     async fn segment(&self, segment: &SegmentRef, scratch: &Path) -> Result<PathBuf> {
         let mut link = self.server.connect().await?;
-        index::fetch(&mut link, &self.ledger, &segment.id, scratch).await.context(self.context())
+        index::fetch(&mut link, &self.ledger, &segment.id, scratch)
+            .await
+            .context(self.context())
     }
 
     async fn stage(&self, permit: &Permit, request: StageRequest) -> Result<Box<dyn Stage>> {

@@ -28,6 +28,7 @@ use super::{
 use crate::{
     connector::{Op, Rows, Stage, StageRequest, Staged},
     error::{Context, Error, Result},
+    failpoint,
     protocol::Epoch,
 };
 
@@ -87,17 +88,34 @@ impl PostgresStage {
         let table = target.beside(&order.table);
         let mut names: Vec<&str> = order.columns.iter().map(|column| column.name.as_str()).collect();
         if order.build.is_none() {
-            let gone = if order.by_key { format!(", {GONE} boolean NOT NULL") } else { String::new() };
+            let gone = if order.by_key {
+                format!(", {GONE} boolean NOT NULL")
+            } else {
+                String::new()
+            };
             let columns = definitions(&order.columns);
-            link.run(&format!("CREATE UNLOGGED TABLE {table} ({columns}{gone}) WITH (autovacuum_enabled = false)"))
-                .await?;
+            link.run(&format!(
+                "CREATE UNLOGGED TABLE {table} ({columns}{gone}) WITH (autovacuum_enabled = false)"
+            ))
+            .await?;
             if order.by_key {
                 names.push(GONE);
             }
         }
-        link.run(&format!("BEGIN; {}", set_local("idle_in_transaction_session_timeout", order.idle))).await?;
-        let row = link.query_one("SELECT mod(txid_current(), 4294967296)::text", &[]).await?;
-        let copy = link.copy_in(&format!("COPY {table} ({}) FROM STDIN (FORMAT binary)", list(names))).await?;
+        link.run(&format!(
+            "BEGIN; {}",
+            set_local("idle_in_transaction_session_timeout", order.idle)
+        ))
+        .await?;
+        let row = link
+            .query_one("SELECT mod(txid_current(), 4294967296)::text", &[])
+            .await?;
+        let copy = link
+            .copy_in(&format!(
+                "COPY {table} ({}) FROM STDIN (FORMAT binary)",
+                list(names)
+            ))
+            .await?;
         let index = request
             .index
             .as_ref()
@@ -113,7 +131,15 @@ impl PostgresStage {
             transaction: row.get(0),
             segment: None,
         };
-        Ok(Self { link, copy: Box::pin(copy), encoder: Encoder::new(), order, token, bytes: 0, index })
+        Ok(Self {
+            link,
+            copy: Box::pin(copy),
+            encoder: Encoder::new(),
+            order,
+            token,
+            bytes: 0,
+            index,
+        })
     }
 
     async fn send(&mut self, chunk: Vec<u8>) -> Result<()> {
@@ -139,13 +165,17 @@ impl PostgresStage {
         if rows == sent {
             return Ok(());
         }
-        Err(Error::bug(format!("{sent} rows were sent to {}, and the server counted {rows}", self.token.table)))
+        Err(Error::bug(format!(
+            "{sent} rows were sent to {}, and the server counted {rows}",
+            self.token.table
+        )))
     }
 }
 
 #[async_trait]
 impl Stage for PostgresStage {
     async fn write(&mut self, rows: Rows) -> Result<()> {
+        failpoint::hit("stage.write")?;
         let Some(ops) = rows.ops.as_deref().filter(|ops| ops.contains(&Op::Delete)) else {
             self.token.live += rows.batch.num_rows() as u64;
             if self.token.build || !self.order.by_key {
@@ -187,16 +217,24 @@ impl Stage for PostgresStage {
     }
 
     async fn finish(mut self: Box<Self>) -> Result<Staged> {
+        failpoint::hit("stage.finish")?;
         let context = format!("staging table {}", self.token.table);
         self.end_copy().await.context(&context)?;
         if let Some(index) = self.index.take() {
-            let (segment, bytes) = index.upload(&mut self.link, &self.order.ledger).await.context(&context)?;
+            let (segment, bytes) = index
+                .upload(&mut self.link, &self.order.ledger)
+                .await
+                .context(&context)?;
             self.bytes += bytes;
             self.token.segment = segment;
         }
         self.link.run("COMMIT").await.context(&context)?;
         if let Some(build) = &self.order.build {
-            build.done.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(self.token.stage.clone());
+            build
+                .done
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner)
+                .push(self.token.stage.clone());
         }
         Ok(Staged {
             files: 0,
@@ -210,7 +248,11 @@ impl Stage for PostgresStage {
 /// The batch with one more column. Of a deleted row only the key counts, so that any other column may be null.
 fn with_gone(batch: &RecordBatch, gone: BooleanArray) -> Result<RecordBatch> {
     let schema = batch.schema();
-    let mut fields: Vec<Field> = schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect();
+    let mut fields: Vec<Field> = schema
+        .fields()
+        .iter()
+        .map(|field| field.as_ref().clone().with_nullable(true))
+        .collect();
     fields.push(Field::new(GONE, DataType::Boolean, false));
     let mut columns: Vec<ArrayRef> = batch.columns().to_vec();
     columns.push(Arc::new(gone));

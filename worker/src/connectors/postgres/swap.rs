@@ -32,7 +32,9 @@ const DEPENDENTS: &str = "SELECT EXISTS (SELECT FROM pg_depend d \
 /// Whether something hangs on the old table that a swap would lose.
 pub(super) async fn has_dependents(link: &mut Link, there: &Existing) -> Result<bool> {
     let pattern = own_key_pattern();
-    let row = link.query_one(DEPENDENTS, &[(&there.id, Type::OID), (&pattern, Type::TEXT)]).await?;
+    let row = link
+        .query_one(DEPENDENTS, &[(&there.id, Type::OID), (&pattern, Type::TEXT)])
+        .await?;
     Ok(row.get(0))
 }
 
@@ -40,13 +42,20 @@ pub(super) async fn has_dependents(link: &mut Link, there: &Existing) -> Result<
 /// last moment makes the commit fail, and the next attempt exchanges the rows.
 pub(super) async fn swap(link: &mut Link, target: &Target, there: &Existing, build: &str) -> Result<()> {
     grants(link, target, there, build).await.context("grants")?;
-    link.run(&format!("DROP TABLE {}", target.sql_name())).await.context("the old table")?;
+    link.run(&format!("DROP TABLE {}", target.sql_name()))
+        .await
+        .context("the old table")?;
     rename(link, target, build).await
 }
 
 /// The new table becomes the target.
 pub(super) async fn rename(link: &mut Link, target: &Target, build: &str) -> Result<()> {
-    link.run(&format!("ALTER TABLE {} RENAME TO {}", target.beside(build), quote(&target.table))).await
+    link.run(&format!(
+        "ALTER TABLE {} RENAME TO {}",
+        target.beside(build),
+        quote(&target.table)
+    ))
+    .await
 }
 
 /// All rows of the old table go, for this transaction's readers alone until it commits.
@@ -64,10 +73,16 @@ async fn grants(link: &mut Link, target: &Target, there: &Existing, build: &str)
         )
         .await?;
     for row in rows {
-        let grantee = row.get::<_, Option<String>>(0).map_or_else(|| "PUBLIC".to_owned(), |role| quote(&role));
+        let grantee = row
+            .get::<_, Option<String>>(0)
+            .map_or_else(|| "PUBLIC".to_owned(), |role| quote(&role));
         let privilege: String = row.get(1);
         let option = if row.get(2) { " WITH GRANT OPTION" } else { "" };
-        link.run(&format!("GRANT {privilege} ON {} TO {grantee}{option}", target.beside(build))).await?;
+        link.run(&format!(
+            "GRANT {privilege} ON {} TO {grantee}{option}",
+            target.beside(build)
+        ))
+        .await?;
     }
     Ok(())
 }

@@ -57,9 +57,14 @@ impl Target {
         };
         let fill = |field: &str, text: &str| -> Result<String> {
             let wrong = |error| Error::config(format!("`{field}` of the destination: {error}"));
-            let name = Template::from_str(text).map_err(wrong)?.render(&values).map_err(wrong)?;
+            let name = Template::from_str(text)
+                .map_err(wrong)?
+                .render(&values)
+                .map_err(wrong)?;
             if name.is_empty() || name.contains('\0') {
-                return Err(Error::config(format!("`{field}` of the destination renders as {name:?}")));
+                return Err(Error::config(format!(
+                    "`{field}` of the destination renders as {name:?}"
+                )));
             }
             Ok(fit(&name))
         };
@@ -83,7 +88,11 @@ impl Target {
     /// A name that no table has yet, for what one commit of an epoch is to bring.
     pub(super) fn staging(&self, epoch: u64, (generation, seq): (u64, u64)) -> String {
         let random = uuid::Uuid::new_v4().simple().to_string();
-        format!("{}{epoch}_{generation}_{seq}_{}", self.staging_prefix(), &random[..8])
+        format!(
+            "{}{epoch}_{generation}_{seq}_{}",
+            self.staging_prefix(),
+            &random[..8]
+        )
     }
 
     /// The epoch and the commit that a staging table was made for.
@@ -121,14 +130,19 @@ pub(super) fn wanted(schema: &Schema) -> Result<Vec<Wanted>> {
     Ok(names
         .into_iter()
         .zip(schema.fields())
-        .map(|(name, field)| Wanted { name, type_: sql_type(field) })
+        .map(|(name, field)| Wanted {
+            name,
+            type_: sql_type(field),
+        })
         .collect())
 }
 
 /// Column definitions for CREATE TABLE.
 pub(super) fn definitions(columns: &[Wanted]) -> String {
-    let columns: Vec<String> =
-        columns.iter().map(|column| format!("{} {}", quote(&column.name), column.type_)).collect();
+    let columns: Vec<String> = columns
+        .iter()
+        .map(|column| format!("{} {}", quote(&column.name), column.type_))
+        .collect();
     columns.join(", ")
 }
 
@@ -169,13 +183,23 @@ const COLUMNS: &str = "SELECT a.attname, \
 /// # Errors
 /// `config` where something of that name is no table.
 pub(super) async fn existing(link: &mut Link, target: &Target) -> Result<Option<Existing>> {
-    let names = [(&target.schema as &(dyn tokio_postgres::types::ToSql + Sync), Type::TEXT), (&target.table, Type::TEXT)];
-    let Some(row) = link.query(RELATION, &names).await?.pop() else { return Ok(None) };
+    let names = [
+        (
+            &target.schema as &(dyn tokio_postgres::types::ToSql + Sync),
+            Type::TEXT,
+        ),
+        (&target.table, Type::TEXT),
+    ];
+    let Some(row) = link.query(RELATION, &names).await?.pop() else {
+        return Ok(None);
+    };
     let id: u32 = row.get(0);
     let kind = u8::try_from(row.get::<_, i8>(1)).unwrap_or(b'?');
     if !matches!(kind, b'r' | b'p') {
-        return Err(Error::config(format!("{} is there already, and is no table", target.sql_name()))
-            .advice("choose another name with `table`, or drop it"));
+        return Err(
+            Error::config(format!("{} is there already, and is no table", target.sql_name()))
+                .advice("choose another name with `table`, or drop it"),
+        );
     }
     let columns = link.query(COLUMNS, &[(&id, Type::OID)]).await?;
     let letter = |letter: i8| u8::try_from(letter).unwrap_or(b'?');
@@ -189,7 +213,12 @@ pub(super) async fn existing(link: &mut Link, target: &Target) -> Result<Option<
             category: letter(row.get(4)),
         })
         .collect();
-    Ok(Some(Existing { id, kind, owned: row.get(2), columns }))
+    Ok(Some(Existing {
+        id,
+        kind,
+        owned: row.get(2),
+        columns,
+    }))
 }
 
 /// How rows go into a table that is there.
@@ -227,7 +256,11 @@ impl Existing {
                 .advice("change the column's type there, or cast it in a transform")
             })?);
         }
-        Ok(Pour { missing, casts, columns: columns.to_vec() })
+        Ok(Pour {
+            missing,
+            casts,
+            columns: columns.to_vec(),
+        })
     }
 }
 
@@ -244,7 +277,8 @@ impl Column {
             return None;
         }
         let cast = || Some(Some(self.type_.clone()));
-        let whole = |digits: u32| there == "numeric" || numeric(there).is_some_and(|there| holds(there, (digits, 0)));
+        let whole =
+            |digits: u32| there == "numeric" || numeric(there).is_some_and(|there| holds(there, (digits, 0)));
         let fits = match item {
             _ if item == there => true,
             "smallint" => matches!(there, "integer" | "bigint" | "real" | "double precision") || whole(5),
@@ -254,9 +288,19 @@ impl Column {
             "jsonb" if there == "json" => return cast(),
             "json" if there == "jsonb" => return cast(),
             "uuid" | "json" | "jsonb" if self.is_text() => return cast_if(array, cast),
-            "text" => return if self.is_text() { cast_if(array, cast) } else if self.reads_text() { cast() } else { None },
+            "text" => {
+                return if self.is_text() {
+                    cast_if(array, cast)
+                } else if self.reads_text() {
+                    cast()
+                } else {
+                    None
+                };
+            }
             _ => match numeric(item) {
-                Some(wanted) => there == "numeric" || numeric(there).is_some_and(|there| holds(there, wanted)),
+                Some(wanted) => {
+                    there == "numeric" || numeric(there).is_some_and(|there| holds(there, wanted))
+                }
                 None => false,
             },
         };
@@ -278,8 +322,21 @@ impl Column {
                     && plain
                     && matches!(
                         self.base.as_str(),
-                        "uuid" | "json" | "jsonb" | "xml" | "numeric" | "interval" | "timetz" | "macaddr" | "macaddr8"
-                            | "tsvector" | "point" | "money" | "bit" | "varbit" | "pg_lsn"
+                        "uuid"
+                            | "json"
+                            | "jsonb"
+                            | "xml"
+                            | "numeric"
+                            | "interval"
+                            | "timetz"
+                            | "macaddr"
+                            | "macaddr8"
+                            | "tsvector"
+                            | "point"
+                            | "money"
+                            | "bit"
+                            | "varbit"
+                            | "pg_lsn"
                     )
             }
         }
@@ -293,7 +350,10 @@ fn cast_if(array: bool, cast: impl FnOnce() -> Option<Option<String>>) -> Option
 
 /// Precision and scale of `numeric(p,s)`.
 fn numeric(type_: &str) -> Option<(u32, u32)> {
-    let (precision, scale) = type_.strip_prefix("numeric(")?.strip_suffix(')')?.split_once(',')?;
+    let (precision, scale) = type_
+        .strip_prefix("numeric(")?
+        .strip_suffix(')')?
+        .split_once(',')?;
     Some((precision.parse().ok()?, scale.parse().ok()?))
 }
 
@@ -314,7 +374,11 @@ impl Pour {
     }
 
     fn value(&self, at: usize) -> String {
-        let name = self.columns.get(at).map(|column| quote(&column.name)).unwrap_or_default();
+        let name = self
+            .columns
+            .get(at)
+            .map(|column| quote(&column.name))
+            .unwrap_or_default();
         match self.casts.get(at).and_then(Option::as_ref) {
             Some(cast) => format!("s.{name}::{cast}"),
             None => format!("s.{name}"),
@@ -326,9 +390,15 @@ impl Pour {
         let tests: Vec<String> = key
             .iter()
             .map(|name| {
-                let at = self.columns.iter().position(|column| column.name == *name).ok_or_else(|| {
-                    Error::config(format!("the key column {name} is not among the delivered columns"))
-                })?;
+                let at = self
+                    .columns
+                    .iter()
+                    .position(|column| column.name == *name)
+                    .ok_or_else(|| {
+                        Error::config(format!(
+                            "the key column {name} is not among the delivered columns"
+                        ))
+                    })?;
                 Ok(format!("t.{} = {}", quote(name), self.value(at)))
             })
             .collect::<Result<_>>()?;

@@ -222,7 +222,7 @@ impl Cursor {
 
     /// Several rows may share a value, and are known again by their key.
     pub(super) fn reads_ties_again(&self) -> bool {
-        self.keyed && !self.unique
+        self.keyed && !self.unique && !crate::failpoint::mutated("m7")
     }
 
     /// Every delta reads some rows before its watermark again.

@@ -1,52 +1,48 @@
-//! Takes rows out of a payload: those that do not fit, and those without a key.
+//! Rows that are taken out of a payload: those that do not fit, those that could not be read, those without a key.
 
 use arrow::{
     array::{Array, BooleanArray, BooleanBufferBuilder},
-    compute::{filter, filter_record_batch},
     record_batch::RecordBatch,
 };
 
 use crate::{
-    connector::{Op, Payload},
-    engine::rows::{Misfit, refuse},
+    connector::{Op, Payload, Refused, UnfitRow},
+    engine::rows::Misfit,
     error::{Error, Result},
 };
 
-/// The rows that stay, of `rows`, once the misfits are gone.
-pub(super) fn keep(rows: usize, misfits: &[Misfit]) -> BooleanArray {
+/// The rows that stay, of `rows`, once these are gone.
+pub(super) fn keep(rows: usize, gone: impl Iterator<Item = usize>) -> BooleanArray {
     let mut keep = BooleanBufferBuilder::new(rows);
     keep.append_n(rows, true);
-    for misfit in misfits {
-        keep.set_bit(misfit.row, false);
-    }
+    gone.for_each(|row| keep.set_bit(row, false));
     BooleanArray::new(keep.finish(), None)
 }
 
-/// The payload with the rows of `batch` that are to be kept in place of its own, and the misfits among its refused
-/// rows.
-pub(super) fn without(
-    payload: Payload,
-    batch: &RecordBatch,
-    keep: &BooleanArray,
-    misfits: Vec<Misfit>,
-) -> Result<Payload> {
-    let mut refused = payload.refused;
-    refused.extend(refuse(&payload.batch, misfits, &payload.metadata)?);
-    let ops = payload.ops.map(|ops| {
-        let stays = ops.into_iter().zip(keep.values()).filter(|(_, stays)| *stays);
-        stays.map(|(op, _)| op).collect()
+/// Takes the rows out of a payload that its reader could not read in full and that the contract refuses: their dead
+/// letters, whatever else is wrong with them, and how many values of the other rows stay null.
+pub(super) fn unfit(
+    payload: &mut Payload,
+    misfits: &mut Vec<Misfit>,
+    key: &[String],
+    spare: bool,
+) -> (Vec<(usize, Refused)>, u64) {
+    let (mut letters, mut discarded) = (Vec::new(), 0);
+    for UnfitRow { row, columns, letter } in std::mem::take(&mut payload.unfit) {
+        let of_key = columns.is_empty() || columns.iter().any(|column| key.contains(column));
+        let wrong = of_key || misfits.iter().any(|misfit| misfit.row == row);
+        if wrong || !spare && counts(payload, row) {
+            letters.push((row, letter));
+        } else {
+            discarded += columns.len() as u64;
+        }
+    }
+    misfits.retain(|misfit| {
+        letters
+            .binary_search_by_key(&misfit.row, |(row, _)| *row)
+            .is_err()
     });
-    let watermarks = payload
-        .watermarks
-        .map(|watermarks| filter(&watermarks, keep))
-        .transpose()?;
-    Ok(Payload {
-        batch: filter_record_batch(batch, keep)?,
-        ops,
-        watermarks,
-        refused,
-        ..payload
-    })
+    (letters, discarded)
 }
 
 /// Whether a misfit outside of the key counts: of a delete only the key does.
@@ -61,7 +57,7 @@ pub(super) fn counts(payload: &Payload, row: usize) -> bool {
 ///
 /// # Errors
 /// `bug` where a key column is not in the batch.
-pub fn null_keys(batch: &RecordBatch, key: &[String]) -> Result<Vec<Misfit>> {
+pub(super) fn null_keys(batch: &RecordBatch, key: &[String]) -> Result<Vec<Misfit>> {
     let mut misfits = Vec::new();
     for name in key {
         let column = batch.column_by_name(name).ok_or_else(|| {

@@ -4,7 +4,7 @@ mod settling;
 use std::collections::BTreeMap;
 
 use arrow::{
-    array::{ArrayRef, Int64Array, StringArray},
+    array::{Array, ArrayRef, Int64Array, StringArray},
     datatypes::{DataType, Field},
 };
 use millrace_crds::flow::WriteMode;

@@ -10,7 +10,7 @@ use super::{
     tokens::fields_of,
 };
 use crate::{
-    connector::Refused,
+    connector::{Refused, UnfitRow},
     error::Result,
     formats::{Place, row_json, shortened},
     types::type_name,
@@ -45,7 +45,7 @@ impl Refusals<'_> {
     }
 
     /// A record that is not UTF-8.
-    pub(super) fn broken(&self, row: usize) -> Refused {
+    pub(super) fn broken(&self, row: usize) -> UnfitRow {
         let record = self.fields.tokens.record(row);
         let fields = fields_of(&self.bytes[record.clone()], self.fields.dialect);
         let wrong = fields
@@ -54,9 +54,13 @@ impl Refusals<'_> {
             .unwrap_or_default();
         let name = self.names.get(wrong).map_or("", String::as_str);
         let reason = format!("`{name}`: not UTF-8");
-        let mut refused = self.refuse(reason, "parse", record.start, self.texts(&fields));
-        refused.place.insert("column".into(), name.into());
-        refused
+        let mut letter = self.refuse(reason, "parse", record.start, self.texts(&fields));
+        letter.place.insert("column".into(), name.into());
+        UnfitRow {
+            row,
+            columns: Vec::new(),
+            letter,
+        }
     }
 
     /// A record of which some values do not fit their columns.
@@ -65,7 +69,7 @@ impl Refusals<'_> {
         misfits: &[Misfit],
         batch: &RecordBatch,
         sources: &[Option<usize>],
-    ) -> Result<Refused> {
+    ) -> Result<UnfitRow> {
         let row = misfits.first().map_or(0, |misfit| misfit.row);
         let mut read = row_json(batch, row)?;
         let mut reasons = Vec::with_capacity(misfits.len());
@@ -85,18 +89,16 @@ impl Refusals<'_> {
             reasons.push(format!("`{path}`: `{}` is not {type_}", shortened(&text)));
             read.insert(name.clone(), text.into_owned().into());
         }
-        let mut refused = self.refuse(
+        let mut letter = self.refuse(
             reasons.join("; "),
             "type",
             self.fields.tokens.start(row),
             Value::Object(read),
         );
-        if let Some(misfit) = misfits.first() {
-            refused
-                .place
-                .insert("column".into(), self.names[misfit.column].clone().into());
-        }
-        Ok(refused)
+        let columns = misfits.iter().map(|misfit| self.names[misfit.column].clone());
+        let columns: Vec<String> = columns.collect();
+        letter.place.insert("column".into(), columns[0].clone().into());
+        Ok(UnfitRow { row, columns, letter })
     }
 
     fn refuse(&self, reason: String, kind: &str, at: usize, row: Value) -> Refused {

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::*;
 use crate::{
+    connector::Refused,
     error::ErrorKind,
     formats::{
         compression::{Compression, Decoded},
@@ -64,6 +65,7 @@ async fn read_parts(bytes: &[u8], csv: &Arc<Csv>, schema: Option<SchemaRef>, par
         let place = Place::new("f.csv", range.start, line);
         let mut reader = CsvReader::new(window, csv.clone(), schema.clone(), &header, place);
         while let Some(payload) = reader.next().await? {
+            let payload = payload.strict();
             all.refused.extend(payload.refused);
             for row in 0..payload.batch.num_rows() {
                 let value = |column: &ArrayRef| {
@@ -187,12 +189,12 @@ async fn only_the_bad_row_is_refused_and_its_place_is_told() {
         .iter()
         .map(|refused| (refused.place["line"].as_u64().unwrap(), refused.kind.as_str()))
         .collect();
-    assert_eq!(told, [(4, "parse"), (5, "parse"), (6, "parse"), (3, "type")]);
+    assert_eq!(told, [(4, "parse"), (5, "parse"), (3, "type"), (6, "parse")]);
     assert_eq!(all.refused[0].reason, "2 fields where the header has 3");
     assert_eq!(all.refused[0].row, json!({ "id": "3", "day": "2026-03-01" }));
     assert_eq!(all.refused[1].row["_rest"], json!(["e"]));
-    assert_eq!(all.refused[2].place["column"], "note");
-    let misfit = &all.refused[3];
+    assert_eq!(all.refused[3].place["column"], "note");
+    let misfit = &all.refused[2];
     assert_eq!(
         misfit.reason,
         "`id`: `35.2` is not int64; `day`: `2026-02-30` is not date"

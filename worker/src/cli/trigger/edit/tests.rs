@@ -49,9 +49,9 @@ fn one_more_annotation_stands_beside_the_others() {
 fn a_known_annotation_gets_another_value() {
     for metadata in [
         "metadata:\n  name: shop\n  annotations:\n    millrace.dev/full_load: \"1, no}\"   # set by Ada",
-        "metadata:\n  name: shop\n  annotations:\n    millrace.dev/full_load: abc # set by Ada\n    x: y",
+        "metadata:\n  name: shop\n  annotations:\n    millrace.dev/full_load: abc # set by Ada\n    x: z",
         "metadata:\n  name: shop\n  annotations:\n    'millrace.dev/full_load': 'it''s'",
-        "metadata: { name: shop, annotations: { millrace.dev/full_load: abc, x: y } }",
+        "metadata: { name: shop, annotations: { millrace.dev/full_load: abc, x: z } }",
         "metadata: { name: shop, annotations: { \"millrace.dev/full_load\": \"a\\\"b\" } }",
     ] {
         assert!(edited(metadata).is_some(), "{metadata}");

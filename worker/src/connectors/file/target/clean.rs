@@ -1,18 +1,15 @@
 //! Removes what nobody refers to: files of attempts that never committed, of replaced generations, of older manifests.
 //!
-//! A key is removed only where the current manifest and the one before it do not name it, where it belongs to a commit
-//! at or before the head's, and where it is older than the time that the configuration gives readers. Nothing here
-//! decides about a commit.
+//! A key is removed only where the current manifest does not name it, where it belongs to a commit at or before the
+//! head's, and where it was written, and replaced, longer ago than the configuration gives readers. Nothing here decides
+//! about a commit.
 
 use std::collections::HashSet;
 
 use jiff::Timestamp;
 
-use super::{
-    head::{Manifest, read_manifest},
-    shard::FileShard,
-};
-use crate::{error::Result, protocol::Permit};
+use super::{head::read_manifest, shard::FileShard};
+use crate::{error::Result, failpoint, protocol::Permit};
 
 /// Removes what is unreferenced and old.
 pub(super) async fn unreferenced(shard: &FileShard, permit: &Permit) -> Result<()> {
@@ -20,17 +17,17 @@ pub(super) async fn unreferenced(shard: &FileShard, permit: &Permit) -> Result<(
         return Ok(());
     };
     let current = read_manifest(&shard.storage, Some(&head)).await?;
-    let mut kept = names(&current);
-    kept.extend(head.manifest.clone());
-    if let Some(previous) = current.previous.clone() {
-        kept.insert(previous);
-    }
-    let age = i64::from(shard.config.clean_after_hours) * 3_600_000_000_000;
-    let before = i64::try_from(Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX) - age;
+    let since = shard.config.kept_since(Timestamp::now());
+    let young = current.retired.iter().filter(|retired| retired.at >= since);
+    let mut kept: HashSet<&String> = current.keys().chain(young.map(|retired| &retired.key)).collect();
+    kept.extend(&head.manifest);
+    kept.extend(&current.previous);
+    let before = i64::try_from(since.as_nanosecond()).unwrap_or(i64::MAX);
     let mut old = Vec::new();
     for prefix in ["data/", "index/", "manifests/"] {
         for object in shard.storage.list(prefix).await? {
-            if !kept.contains(&object.key) && object.modified < before && is_past(&object.key, permit) {
+            let unreferenced = !kept.contains(&object.key) && is_past(&object.key, permit);
+            if object.modified < before && (unreferenced || failpoint::mutated("m9")) {
                 old.push(object.key);
             }
         }
@@ -43,19 +40,6 @@ pub(super) async fn unreferenced(shard: &FileShard, permit: &Permit) -> Result<(
         shard.storage.delete(&key).await?;
     }
     Ok(())
-}
-
-fn names(manifest: &Manifest) -> HashSet<String> {
-    let files = manifest.files.iter().flat_map(|file| {
-        [
-            Some(file.key.clone()),
-            file.segment.as_ref().map(|segment| segment.key.clone()),
-        ]
-    });
-    files
-        .flatten()
-        .chain(manifest.segments.iter().map(|segment| segment.key.clone()))
-        .collect()
 }
 
 /// `data/<generation>-<epoch>-<seq>/…`: of an older epoch, or of this one and committed or given up.

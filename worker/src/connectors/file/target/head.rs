@@ -1,7 +1,10 @@
 //! `HEAD.json`, the one object that changes, and the manifest that it points to.
 
+use std::collections::HashSet;
+
 use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
+use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::{
@@ -48,6 +51,37 @@ pub(super) struct Manifest {
     pub(super) segments: Vec<Segment>,
     /// The manifest before this one.
     pub(super) previous: Option<String>,
+    /// What earlier commits replaced, as long as readers may still hold on to it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) retired: Vec<Retired>,
+}
+
+/// A file or segment that is no longer current.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Retired {
+    /// Its name below the root.
+    pub(super) key: String,
+    /// Since when.
+    pub(super) at: Timestamp,
+}
+
+impl Manifest {
+    /// The names of all current data files and index segments.
+    pub(super) fn keys(&self) -> impl Iterator<Item = &String> {
+        let segments = self.files.iter().filter_map(|file| file.segment.as_ref());
+        let segments = segments.chain(&self.segments).map(|segment| &segment.key);
+        self.files.iter().map(|file| &file.key).chain(segments)
+    }
+
+    /// Notes what `before` held and this one does not, and forgets what was replaced before `since`.
+    pub(super) fn retire(&mut self, before: &Self, at: Timestamp, since: Timestamp) {
+        let current: HashSet<&String> = self.keys().collect();
+        let replaced = before.keys().filter(|key| !current.contains(*key));
+        let replaced = replaced.map(|key| Retired { key: key.clone(), at });
+        let young = before.retired.iter().filter(|retired| retired.at >= since);
+        self.retired = young.cloned().chain(replaced).collect();
+    }
 }
 
 /// A data file.

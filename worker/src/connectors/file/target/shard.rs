@@ -19,9 +19,10 @@ use super::{
     stage::{FileStage, Place},
 };
 use crate::{
-    connector::{Shard, Stage, StageRequest},
+    connector::{Shard, Stage, StageRequest, Staged},
     diff::segment::SegmentRef,
     error::{Error, ErrorKind, Result},
+    failpoint,
     protocol::{Commit, Committed, Epoch, Outcome, Permit, ShardId},
     storage::{
         Storage,
@@ -74,9 +75,10 @@ impl FileShard {
 
     /// The next manifest: what was current, less what is replaced, plus what was staged.
     async fn next_manifest(&self, permit: &Permit, commit: &Commit, head: &Head) -> Result<Manifest> {
+        let current = read_manifest(&self.storage, Some(head)).await?;
         let mut next = match commit.replace {
             true => Manifest::default(),
-            false => read_manifest(&self.storage, Some(head)).await?,
+            false => current.clone(),
         };
         if self.upsert {
             rewrite::without_dead(self, &mut next, commit, permit.epoch()).await?;
@@ -95,23 +97,35 @@ impl FileShard {
         }
         next.files.retain(|file| file.rows > 0);
         (next.generation, next.seq, next.epoch) = (commit.generation, commit.seq, permit.epoch());
-        next.at = Timestamp::now().to_string();
+        let now = Timestamp::now();
+        next.at = now.to_string();
         next.previous.clone_from(&head.manifest);
+        next.retire(&current, now, self.config.kept_since(now));
         Ok(next)
+    }
+
+    /// A mistake on purpose: readers see nothing until the load is done.
+    async fn empty(&self) -> Result<()> {
+        if let Some((head, version)) = self.head().await? {
+            let manifest = None;
+            self.swap(&Head { manifest, ..head }, Some(&version)).await?;
+        }
+        Ok(())
     }
 
     async fn try_commit(&self, permit: &Permit, commit: &Commit) -> Result<Outcome> {
         let Some((head, version)) = self.head().await? else {
             return Err(lost(&self.heads.place()));
         };
-        if head.committed.epoch != permit.epoch() {
+        let checks = !failpoint::mutated("m1");
+        if checks && head.committed.epoch != permit.epoch() {
             return Ok(Outcome::Fenced);
         }
         if head.committed.nonce == commit.nonce && head.committed.at() == (commit.generation, commit.seq) {
             return Ok(Outcome::Done);
         }
         let (generation, seq) = (commit.generation, commit.seq);
-        if head.committed.next(commit.replace) != (generation, seq) {
+        if checks && head.committed.next(commit.replace) != (generation, seq) {
             let place = self.heads.place();
             let (last, number) = head.committed.at();
             return Err(Error::bug(format!(
@@ -230,6 +244,9 @@ impl Shard for FileShard {
 
     async fn stage(&self, permit: &Permit, request: StageRequest) -> Result<Box<dyn Stage>> {
         let (generation, seq) = permit.next(request.replace);
+        if request.replace && failpoint::mutated("m8") {
+            self.empty().await?;
+        }
         let place = Place {
             storage: self.storage.clone(),
             config: self.config.clone(),
@@ -247,6 +264,19 @@ impl Shard for FileShard {
             Err(error) if error.kind == ErrorKind::Fenced => Outcome::Fenced,
             Err(error) => Outcome::Failed(error),
         }
+    }
+
+    async fn discard(&self, _permit: &Permit, staged: &[Staged]) -> Result<()> {
+        for staged in staged {
+            let files: Vec<DataFile> = serde_json::from_value(staged.token.clone())?;
+            for file in files {
+                self.storage.delete(&file.key).await?;
+                if let Some(segment) = file.segment {
+                    self.storage.delete(&segment.key).await?;
+                }
+            }
+        }
+        Ok(())
     }
 
     async fn clean(&self, permit: &Permit) -> Result<()> {

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::{ArrayRef, BinaryArray, NullBufferBuilder, StringArray},
-    buffer::{Buffer, OffsetBuffer, ScalarBuffer},
+    array::{ArrayRef, BinaryArray, BooleanBufferBuilder, NullBufferBuilder, StringArray},
+    buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer},
 };
 
 use super::column::Unfit;
@@ -71,11 +71,15 @@ impl Bytes {
         }
         let mut values = values.to_vec();
         let bad = blank_invalid(&mut values, &offsets);
+        let mut valid = BooleanBufferBuilder::new(offsets.len() - 1);
+        valid.append_n(offsets.len() - 1, true);
+        bad.iter().for_each(|(row, _)| valid.set_bit(*row, false));
+        let nulls = NullBuffer::union(nulls.as_ref(), Some(&NullBuffer::new(valid.finish())));
         let array = StringArray::try_new(offsets, values.into(), nulls).map_err(Error::bug)?;
         Ok((Arc::new(array), bad))
     }
 
-    fn take(&mut self) -> (Vec<u8>, Vec<i32>, Option<arrow::buffer::NullBuffer>) {
+    fn take(&mut self) -> (Vec<u8>, Vec<i32>, Option<NullBuffer>) {
         // The next batch is most likely as large as this one.
         let (bytes, rows) = (self.values.len(), self.offsets.len());
         let values = std::mem::replace(&mut self.values, Vec::with_capacity(bytes));
@@ -89,7 +93,7 @@ impl Bytes {
     }
 }
 
-/// Overwrites values that are no UTF-8 with zeros, so that the rest of the column can be used.
+/// Overwrites values that are no UTF-8, which are to be null, with zeros: nobody must read them as text.
 fn blank_invalid(values: &mut [u8], offsets: &[i32]) -> Vec<(usize, Unfit)> {
     let mut bad = Vec::new();
     for (row, ends) in offsets.windows(2).enumerate() {

@@ -93,18 +93,12 @@ fn text_that_is_no_utf8_refuses_its_row_alone() {
     message.extend(row(&[Some(b"end"), Some(&list(b"z"))]));
     decoder.take(&message).unwrap();
     let decoded = decoder.finish().unwrap();
-    let texts: Vec<_> = decoded
-        .batch
-        .column(0)
-        .as_string::<i32>()
-        .iter()
-        .flatten()
-        .collect();
-    assert_eq!(texts, ["é", "end"]);
+    let texts: Vec<_> = decoded.batch.column(0).as_string::<i32>().iter().collect();
+    assert_eq!(texts, [Some("é"), None, None, Some("ok"), Some("end")]);
     let reasons: Vec<&str> = decoded
-        .refused
+        .unfit
         .iter()
-        .map(|refused| refused.reason.as_str())
+        .map(|unfit| unfit.letter.reason.as_str())
         .collect();
     assert_eq!(
         reasons,

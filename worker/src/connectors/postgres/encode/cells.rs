@@ -3,9 +3,9 @@
 use arrow::{
     array::{
         Array, ArrayRef, AsArray, BinaryArray, BinaryViewArray, BooleanArray, Date32Array, Decimal128Array,
-        Decimal256Array, FixedSizeBinaryArray, Float32Array, Float64Array, Int16Array, Int32Array, Int64Array,
-        IntervalMonthDayNanoArray, LargeBinaryArray, LargeStringArray, ListArray, StringArray, StringViewArray,
-        Time64MicrosecondArray, TimestampMicrosecondArray,
+        Decimal256Array, FixedSizeBinaryArray, Float32Array, Float64Array, Int16Array, Int32Array,
+        Int64Array, IntervalMonthDayNanoArray, LargeBinaryArray, LargeStringArray, ListArray, StringArray,
+        StringViewArray, Time64MicrosecondArray, TimestampMicrosecondArray,
     },
     datatypes::{DataType, Field, IntervalMonthDayNano},
 };
@@ -39,10 +39,9 @@ pub(in super::super) fn sql_type(field: &Field) -> String {
         DataType::Decimal128(precision, scale) | DataType::Decimal256(precision, scale) => {
             format!("numeric({precision},{scale})")
         }
-        DataType::Binary
-        | DataType::LargeBinary
-        | DataType::BinaryView
-        | DataType::FixedSizeBinary(_) => "bytea".into(),
+        DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => {
+            "bytea".into()
+        }
         DataType::Date32 => "date".into(),
         DataType::Time64(_) => "time without time zone".into(),
         DataType::Timestamp(_, None) => "timestamp without time zone".into(),
@@ -56,7 +55,10 @@ pub(in super::super) fn sql_type(field: &Field) -> String {
 
 /// What a text column is a form of.
 pub(super) fn text_form(field: &Field) -> Option<&str> {
-    let text = matches!(form(field.data_type()), DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
+    let text = matches!(
+        form(field.data_type()),
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View
+    );
     physical_type(field).filter(|form| text && matches!(*form, "uuid" | "json" | "jsonb"))
 }
 
@@ -96,7 +98,10 @@ impl Column {
     pub(super) fn new(array: &ArrayRef, field: &Field) -> Result<Self> {
         let array = normal(array, field)?;
         check(&array)?;
-        Ok(Self { array, field: field.clone() })
+        Ok(Self {
+            array,
+            field: field.clone(),
+        })
     }
 
     /// Its cells.
@@ -265,7 +270,12 @@ fn interval(value: IntervalMonthDayNano, out: &mut Vec<u8>) {
 
 /// Dimensions, a flag for nulls, the type of the items; length and lower bound; the items.
 fn list(array: &ListArray, items: &Cells<'_>, id: u32, row: usize, out: &mut Vec<u8>) {
-    let at = |place: usize| array.value_offsets().get(place).map_or(0, |end| usize::try_from(*end).unwrap_or(0));
+    let at = |place: usize| {
+        array
+            .value_offsets()
+            .get(place)
+            .map_or(0, |end| usize::try_from(*end).unwrap_or(0))
+    };
     let (from, to) = (at(row), at(row + 1));
     let start = out.len();
     out.extend_from_slice(&[0; 4]);
@@ -289,10 +299,17 @@ fn list(array: &ListArray, items: &Cells<'_>, id: u32, row: usize, out: &mut Vec
 fn check(array: &ArrayRef) -> Result<()> {
     let out_of_range = |row: Option<usize>, what: &str| match row {
         None => Ok(()),
-        Some(row) => Err(Error::data(format!("row {row}: the {what} is beyond what PostgreSQL can hold"))),
+        Some(row) => Err(Error::data(format!(
+            "row {row}: the {what} is beyond what PostgreSQL can hold"
+        ))),
     };
     match array.data_type() {
-        DataType::Date32 => out_of_range(first(array.as_primitive::<arrow::datatypes::Date32Type>(), |day| !DAYS.contains(&day)), "date"),
+        DataType::Date32 => out_of_range(
+            first(array.as_primitive::<arrow::datatypes::Date32Type>(), |day| {
+                !DAYS.contains(&day)
+            }),
+            "date",
+        ),
         DataType::Timestamp(..) => {
             let moments = array.as_primitive::<arrow::datatypes::TimestampMicrosecondType>();
             out_of_range(first(moments, |micros| !MICROS.contains(&micros)), "timestamp")
@@ -305,11 +322,19 @@ fn check(array: &ArrayRef) -> Result<()> {
             let intervals = array.as_primitive::<arrow::datatypes::IntervalMonthDayNanoType>();
             match first(intervals, |value| value.nanoseconds % 1000 != 0) {
                 None => Ok(()),
-                Some(row) => Err(Error::data(format!("row {row}: the interval is finer than microseconds"))),
+                Some(row) => Err(Error::data(format!(
+                    "row {row}: the interval is finer than microseconds"
+                ))),
             }
         }
-        DataType::Utf8 => no_zero(array.as_string::<i32>().value_data(), array.as_string::<i32>().iter()),
-        DataType::LargeUtf8 => no_zero(array.as_string::<i64>().value_data(), array.as_string::<i64>().iter()),
+        DataType::Utf8 => no_zero(
+            array.as_string::<i32>().value_data(),
+            array.as_string::<i32>().iter(),
+        ),
+        DataType::LargeUtf8 => no_zero(
+            array.as_string::<i64>().value_data(),
+            array.as_string::<i64>().iter(),
+        ),
         DataType::Utf8View => no_zero(&[0], array.as_string_view().iter()),
         DataType::List(_) => check(array.as_list::<i32>().values()),
         _ => Ok(()),
@@ -323,7 +348,9 @@ fn no_zero<'a>(all: &[u8], mut values: impl Iterator<Item = Option<&'a str>>) ->
     }
     match values.position(|value| value.is_some_and(|value| value.as_bytes().contains(&0))) {
         None => Ok(()),
-        Some(row) => Err(Error::data(format!("row {row}: the text holds a zero byte, which PostgreSQL cannot hold"))
-            .advice("replace it in a transform")),
+        Some(row) => Err(Error::data(format!(
+            "row {row}: the text holds a zero byte, which PostgreSQL cannot hold"
+        ))
+        .advice("replace it in a transform")),
     }
 }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use arrow::{
     array::{
-        Array, ArrayRef, ArrowPrimitiveType, AsArray, FixedSizeBinaryBuilder, ListArray, PrimitiveArray, StringBuilder,
+        Array, ArrayRef, ArrowPrimitiveType, AsArray, FixedSizeBinaryBuilder, ListArray, PrimitiveArray,
+        StringBuilder,
     },
     compute::{CastOptions, cast_with_options},
     datatypes::{
@@ -72,7 +73,11 @@ fn positive_scale(precision: u8, scale: i8) -> DataType {
         // Whole tens: written out.
         Err(_) => {
             let wide = precision.saturating_add(scale.unsigned_abs());
-            if wide <= 38 { DataType::Decimal128(wide, 0) } else { DataType::Decimal256(wide.min(76), 0) }
+            if wide <= 38 {
+                DataType::Decimal128(wide, 0)
+            } else {
+                DataType::Decimal256(wide.min(76), 0)
+            }
         }
     }
 }
@@ -109,12 +114,14 @@ pub(super) fn normal(array: &ArrayRef, field: &Field) -> Result<ArrayRef> {
         }
         (same, form) if same == form => Ok(array.clone()),
         (DataType::Timestamp(TimeUnit::Nanosecond, _), _) => {
-            let micros = whole::<TimestampNanosecondType, TimestampMicrosecondType>(array, 1000, "microseconds")?;
+            let micros =
+                whole::<TimestampNanosecondType, TimestampMicrosecondType>(array, 1000, "microseconds")?;
             Ok(Arc::new(micros.with_data_type(form)))
         }
-        (DataType::Time64(TimeUnit::Nanosecond), _) => {
-            Ok(Arc::new(whole::<Time64NanosecondType, Time64MicrosecondType>(array, 1000, "microseconds")?))
-        }
+        (DataType::Time64(TimeUnit::Nanosecond), _) => Ok(Arc::new(whole::<
+            Time64NanosecondType,
+            Time64MicrosecondType,
+        >(array, 1000, "microseconds")?)),
         (DataType::Date64, _) => days(array),
         (DataType::Duration(_), _) => durations(array),
         (
@@ -132,7 +139,10 @@ pub(super) fn normal(array: &ArrayRef, field: &Field) -> Result<ArrayRef> {
 
 /// Fails where a value does not fit, in place of making it null.
 fn cast(array: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
-    let options = CastOptions { safe: false, ..CastOptions::default() };
+    let options = CastOptions {
+        safe: false,
+        ..CastOptions::default()
+    };
     Ok(cast_with_options(array, to, &options)?)
 }
 
@@ -182,10 +192,14 @@ fn durations(array: &ArrayRef) -> Result<ArrayRef> {
         DataType::Duration(TimeUnit::Nanosecond) => {
             whole::<DurationNanosecondType, DurationMicrosecondType>(array, 1000, "microseconds")?
         }
-        _ => cast(array, &DataType::Duration(TimeUnit::Microsecond))?.as_primitive().clone(),
+        _ => cast(array, &DataType::Duration(TimeUnit::Microsecond))?
+            .as_primitive()
+            .clone(),
     };
     if let Some(row) = first(&micros, |micros| micros.checked_mul(1000).is_none()) {
-        return Err(Error::data(format!("row {row}: the duration is too long for an interval")));
+        return Err(Error::data(format!(
+            "row {row}: the duration is too long for an interval"
+        )));
     }
     let intervals: PrimitiveArray<IntervalMonthDayNanoType> =
         micros.unary(|micros| Interval::new(0, 0, micros.wrapping_mul(1000)));
@@ -208,7 +222,9 @@ pub(super) fn first<T: ArrowPrimitiveType>(
 /// Nested values as JSON texts.
 fn texts(array: &ArrayRef, field: &Field) -> Result<ArrayRef> {
     if has_odd_floats(array.as_ref()) {
-        return Err(Error::data("it holds a NaN or an infinity, which JSON cannot hold"));
+        return Err(Error::data(
+            "it holds a NaN or an infinity, which JSON cannot hold",
+        ));
     }
     let field = Arc::new(field.clone());
     let options = EncoderOptions::default().with_explicit_nulls(true);
@@ -230,9 +246,21 @@ fn texts(array: &ArrayRef, field: &Field) -> Result<ArrayRef> {
 fn has_odd_floats(array: &dyn Array) -> bool {
     use arrow::datatypes::{Float32Type, Float64Type};
     match array.data_type() {
-        DataType::Float64 => array.as_primitive::<Float64Type>().iter().flatten().any(|value| !value.is_finite()),
-        DataType::Float32 => array.as_primitive::<Float32Type>().iter().flatten().any(|value| !value.is_finite()),
-        DataType::Struct(_) => array.as_struct().columns().iter().any(|column| has_odd_floats(column.as_ref())),
+        DataType::Float64 => array
+            .as_primitive::<Float64Type>()
+            .iter()
+            .flatten()
+            .any(|value| !value.is_finite()),
+        DataType::Float32 => array
+            .as_primitive::<Float32Type>()
+            .iter()
+            .flatten()
+            .any(|value| !value.is_finite()),
+        DataType::Struct(_) => array
+            .as_struct()
+            .columns()
+            .iter()
+            .any(|column| has_odd_floats(column.as_ref())),
         DataType::List(_) => has_odd_floats(array.as_list::<i32>().values().as_ref()),
         DataType::LargeList(_) => has_odd_floats(array.as_list::<i64>().values().as_ref()),
         DataType::FixedSizeList(..) => has_odd_floats(array.as_fixed_size_list().values().as_ref()),

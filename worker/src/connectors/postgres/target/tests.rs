@@ -12,13 +12,29 @@ fn target(schema: Option<&str>, table: Option<&str>, stream: &str) -> Target {
         table: table.map(str::to_owned),
         ..PostgresConfig::default()
     };
-    let flow = FlowRef { namespace: "acme".into(), name: "lake".into(), uid: String::new(), labels: BTreeMap::new() };
-    Target::new(&config, &flow, &ShardId { state: "acme/lake".into(), stream: stream.into() }).unwrap()
+    let flow = FlowRef {
+        namespace: "acme".into(),
+        name: "lake".into(),
+        uid: String::new(),
+        labels: BTreeMap::new(),
+    };
+    Target::new(
+        &config,
+        &flow,
+        &ShardId {
+            state: "acme/lake".into(),
+            stream: stream.into(),
+        },
+    )
+    .unwrap()
 }
 
 #[test]
 fn a_table_is_named_after_its_stream_flow_and_namespace() {
-    assert_eq!(target(None, None, "public.users").sql_name(), "\"public\".\"public_users\"");
+    assert_eq!(
+        target(None, None, "public.users").sql_name(),
+        "\"public\".\"public_users\""
+    );
     let named = target(Some("{namespace}"), Some("{flow}_{stream}"), "a\"b");
     assert_eq!(named.sql_name(), "\"acme\".\"lake_a\"\"b\"");
     let long = target(None, None, &"x".repeat(80)).table;
@@ -27,8 +43,13 @@ fn a_table_is_named_after_its_stream_flow_and_namespace() {
 }
 
 fn takes(there: &str, base: &str, category: u8, wanted: &str) -> Option<Option<String>> {
-    let column =
-        Column { name: "c".into(), type_: there.into(), base: base.into(), class: b'b', category };
+    let column = Column {
+        name: "c".into(),
+        type_: there.into(),
+        base: base.into(),
+        class: b'b',
+        category,
+    };
     column.takes(wanted)
 }
 
@@ -45,7 +66,11 @@ fn a_value_goes_only_where_nothing_of_it_is_lost() {
         ("text", "character varying(20)", "varchar"),
         ("date", "date", "date"),
     ] {
-        assert_eq!(takes(there, base, b'N', wanted), Some(None), "{wanted} into {there}");
+        assert_eq!(
+            takes(there, base, b'N', wanted),
+            Some(None),
+            "{wanted} into {there}"
+        );
     }
     for (wanted, there, base) in [
         ("bigint", "integer", "int4"),
@@ -54,8 +79,16 @@ fn a_value_goes_only_where_nothing_of_it_is_lost() {
         ("numeric(15,2)", "numeric(15,1)", "numeric"),
         ("numeric(15,2)", "numeric(14,2)", "numeric"),
         ("double precision", "real", "float4"),
-        ("timestamp without time zone", "timestamp(3) without time zone", "timestamp"),
-        ("timestamp without time zone", "timestamp with time zone", "timestamptz"),
+        (
+            "timestamp without time zone",
+            "timestamp(3) without time zone",
+            "timestamp",
+        ),
+        (
+            "timestamp without time zone",
+            "timestamp with time zone",
+            "timestamptz",
+        ),
         ("date", "timestamp without time zone", "timestamp"),
         ("text", "boolean", "bool"),
         ("text", "integer", "int4"),
@@ -77,7 +110,11 @@ fn a_value_goes_only_where_nothing_of_it_is_lost() {
         ("text[]", "uuid[]", "uuid", b'U'),
         ("integer[]", "bigint[]", "int8", b'N'),
     ] {
-        assert_eq!(takes(there, base, category, wanted), Some(Some(there.to_owned())), "{wanted} into {there}");
+        assert_eq!(
+            takes(there, base, category, wanted),
+            Some(Some(there.to_owned())),
+            "{wanted} into {there}"
+        );
     }
 }
 
@@ -94,7 +131,11 @@ fn rows_are_poured_by_name_and_what_is_missing_is_added() {
         id: 1,
         kind: b'r',
         owned: true,
-        columns: vec![there("u", "uuid", "uuid"), there("other", "text", "text"), there("id", "integer", "int4")],
+        columns: vec![
+            there("u", "uuid", "uuid"),
+            there("other", "text", "text"),
+            there("id", "integer", "int4"),
+        ],
     };
     let columns = wanted(&Schema::new(vec![
         Field::new("id", DataType::Int32, false),
@@ -106,12 +147,18 @@ fn rows_are_poured_by_name_and_what_is_missing_is_added() {
     let pour = existing.pour(&target, &columns).unwrap();
     assert_eq!(pour.names(), "\"id\", \"u\", \"new\"\"\"");
     assert_eq!(pour.values(), "s.\"id\", s.\"u\"::uuid, s.\"new\"\"\"");
-    assert_eq!(pour.same_key(&["u".into(), "id".into()]).unwrap(), "t.\"u\" = s.\"u\"::uuid AND t.\"id\" = s.\"id\"");
+    assert_eq!(
+        pour.same_key(&["u".into(), "id".into()]).unwrap(),
+        "t.\"u\" = s.\"u\"::uuid AND t.\"id\" = s.\"id\""
+    );
     assert_eq!(
         pour.evolve(&target).unwrap(),
         "ALTER TABLE \"public\".\"t\" ADD COLUMN \"new\"\"\" numeric(9,3)"
     );
-    let wrong = Wanted { name: "id".into(), type_: "bigint".into() };
+    let wrong = Wanted {
+        name: "id".into(),
+        type_: "bigint".into(),
+    };
     let error = existing.pour(&target, &[wrong]).err().unwrap();
     assert!(error.to_string().contains("column id is integer"), "{error}");
 }
@@ -134,10 +181,19 @@ fn every_arrow_type_has_a_column_type() {
         (DataType::BinaryView, "bytea"),
         (DataType::Date64, "date"),
         (DataType::Time32(TimeUnit::Second), "time without time zone"),
-        (DataType::Timestamp(TimeUnit::Nanosecond, None), "timestamp without time zone"),
-        (DataType::Timestamp(TimeUnit::Second, Some("+01:00".into())), "timestamp with time zone"),
+        (
+            DataType::Timestamp(TimeUnit::Nanosecond, None),
+            "timestamp without time zone",
+        ),
+        (
+            DataType::Timestamp(TimeUnit::Second, Some("+01:00".into())),
+            "timestamp with time zone",
+        ),
         (DataType::Duration(TimeUnit::Second), "interval"),
-        (DataType::Dictionary(Box::new(DataType::Int8), Box::new(DataType::Utf8)), "text"),
+        (
+            DataType::Dictionary(Box::new(DataType::Int8), Box::new(DataType::Utf8)),
+            "text",
+        ),
         (list(DataType::Date32), "date[]"),
         (list(object.clone()), "jsonb"),
         (list(list(DataType::Int8)), "jsonb"),

@@ -87,6 +87,25 @@ fn flow() -> FlowRef {
 }
 
 impl Ground {
+    /// Waits until every transaction of the server that is open now has ended, those of tests beside this one, too;
+    /// false where that takes too long.
+    pub(super) async fn quiet(&self) -> bool {
+        let now = self.one("SELECT pg_snapshot_xmax(pg_current_snapshot())").await;
+        let past = format!("SELECT pg_snapshot_xmin(pg_current_snapshot()) >= '{now}'::xid8");
+        for _ in 0..200 {
+            if self.one(&past).await == "t" {
+                return true;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+        false
+    }
+
+    /// Host and port of the server.
+    pub(super) fn address(&self) -> String {
+        format!("{}:{}", self.url.host_str().unwrap(), self.url.port().unwrap())
+    }
+
     /// Another connection.
     pub(super) async fn another(&self) -> Client {
         open(&self.url).await
@@ -211,6 +230,7 @@ pub(super) async fn read(load: &Arc<dyn Load>) -> Read {
     for part in 0..load.partitions() {
         let mut reader = load.read(part).await.unwrap();
         while let Some(payload) = reader.next().await.unwrap() {
+            let payload = payload.strict();
             batches.push(payload.batch);
             refused.extend(payload.refused);
             metadata.push(payload.metadata);

@@ -311,8 +311,7 @@ async fn views_partitions_odd_names_and_granted_columns_are_found_and_read() {
         .err()
         .unwrap();
     assert_eq!(missing.reason, "UnknownStream");
-    let few = super::super::source(ground.system_as("few", Some("few"), json!({})))
-    .unwrap();
+    let few = super::super::source(ground.system_as("few", Some("few"), json!({}))).unwrap();
     let found = few.discover().await.unwrap();
     assert_eq!(
         found

@@ -165,7 +165,11 @@ impl Subject for Postgres {
             return Vec::new();
         }
         let stream = postgres::stream("public.orders", &[], &[]);
-        vec![postgres::load(self.0.source(json!({})).as_ref(), &stream, &Range::Full).await.batch]
+        vec![
+            postgres::load(self.0.source(json!({})).as_ref(), &stream, &Range::Full)
+                .await
+                .batch,
+        ]
     }
 }
 

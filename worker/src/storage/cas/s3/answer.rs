@@ -12,6 +12,7 @@ use aws_sdk_s3::{
 
 use crate::{
     error::{Error, Result},
+    failpoint,
     storage::cas::{Cas, Version},
 };
 
@@ -32,6 +33,7 @@ where
         Err(error) => error,
     };
     match (status(&error), code(&error)) {
+        (Some(412), _) if failpoint::mutated("m3") => Ok(Cas::Done(Version(String::new()))),
         // Refused, or a swap of a key that is not there: a read tells which.
         (Some(412), _) | (Some(404), Some("NoSuchKey") | None) => Ok(Cas::Conflict),
         (Some(501), _) | (_, Some("NotImplemented")) => Err(Error::config(sentence(&error))
