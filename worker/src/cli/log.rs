@@ -28,9 +28,9 @@ pub(super) fn bars() -> &'static MultiProgress {
 /// Writes to the terminal while the bars are out of the way.
 pub(super) fn quietly(write: impl FnOnce()) {
     if bars().is_hidden() {
-        write()
+        write();
     } else {
-        bars().suspend(write)
+        bars().suspend(write);
     }
 }
 

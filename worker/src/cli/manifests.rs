@@ -74,9 +74,9 @@ pub(super) fn load(paths: &[PathBuf]) -> Result<Loaded> {
 pub(super) fn tell(problems: &[Problem]) {
     for problem in problems {
         if problem.is_error() {
-            out::error(problem)
+            out::error(problem);
         } else {
-            out::warning(problem)
+            out::warning(problem);
         }
     }
 }

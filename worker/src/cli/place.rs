@@ -19,7 +19,7 @@ use crate::{
 /// The choice of a state store.
 #[derive(Args, Clone, Debug, Default)]
 pub(super) struct StateArgs {
-    /// Where state lies. Without it: what the Flow's `state` says, else the directory in MILLRACE_STATE_DIR, else
+    /// Where state lies. Without it: what the Flow's `state` says, else the directory in `MILLRACE_STATE_DIR`, else
     /// `.millrace/state` below the current directory
     #[arg(long = "state", value_name = "DIR|s3://BUCKET/PREFIX")]
     pub(super) place: Option<StatePlace>,

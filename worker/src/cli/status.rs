@@ -65,7 +65,7 @@ pub(super) async fn run(args: StatusArgs) -> Result<Exit> {
     }
     match args.output {
         Output::Json => {
-            out::json(&json!({ "flows": found.iter().map(Status::as_json).collect::<Vec<_>>() }))?
+            out::json(&json!({ "flows": found.iter().map(Status::as_json).collect::<Vec<_>>() }))?;
         }
         Output::Text => found.iter().try_for_each(|status| out::line(status.text()))?,
     }

@@ -38,7 +38,7 @@ pub(super) struct TriggerArgs {
     /// What to load again: connector/NAME, source/NAME or flow/NAME
     #[arg(value_name = "KIND/NAME")]
     object: String,
-    /// full_load, delta_load, full_load_TABLE or delta_load_TABLE
+    /// `full_load`, `delta_load`, `full_load_TABLE` or `delta_load_TABLE`
     #[arg(value_name = "LOAD")]
     load: String,
     #[command(flatten)]

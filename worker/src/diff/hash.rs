@@ -137,20 +137,20 @@ fn column_into(states: &mut [State], column: &ArrayRef, salt: Salt) -> Result<()
         DataType::Time64(_) => integers::<Time64NanosecondType>(states, column, salt),
         DataType::Timestamp(TimeUnit::Second, _) => integers::<TimestampSecondType>(states, column, salt),
         DataType::Timestamp(TimeUnit::Millisecond, _) => {
-            integers::<TimestampMillisecondType>(states, column, salt)
+            integers::<TimestampMillisecondType>(states, column, salt);
         }
         DataType::Timestamp(TimeUnit::Microsecond, _) => {
-            integers::<TimestampMicrosecondType>(states, column, salt)
+            integers::<TimestampMicrosecondType>(states, column, salt);
         }
         DataType::Timestamp(TimeUnit::Nanosecond, _) => {
-            integers::<TimestampNanosecondType>(states, column, salt)
+            integers::<TimestampNanosecondType>(states, column, salt);
         }
         DataType::Duration(TimeUnit::Second) => integers::<DurationSecondType>(states, column, salt),
         DataType::Duration(TimeUnit::Millisecond) => {
-            integers::<DurationMillisecondType>(states, column, salt)
+            integers::<DurationMillisecondType>(states, column, salt);
         }
         DataType::Duration(TimeUnit::Microsecond) => {
-            integers::<DurationMicrosecondType>(states, column, salt)
+            integers::<DurationMicrosecondType>(states, column, salt);
         }
         DataType::Duration(TimeUnit::Nanosecond) => integers::<DurationNanosecondType>(states, column, salt),
         DataType::Boolean => booleans(states, column.as_boolean(), salt),

@@ -56,14 +56,14 @@ async fn attempts(flow: &Flow, job: &JobPlan, base: &Request, observe: Observer<
     let pauses = Backoff {
         tries: job.retries.saturating_add(1),
         first: Duration::from_secs(5),
-        most: Duration::from_secs(300),
+        most: Duration::from_mins(5),
     };
     let mut request = request(job, base);
     let mut whole: Option<Report> = None;
     for attempt in 0.. {
         let last = attempt >= job.retries || request.drain.asked();
         match flow.run(&request, observe).await {
-            Err(error) if last || error.kind != ErrorKind::Transient => return whole.map_or(Err(error), Ok),
+            Err(error) if last || error.kind != ErrorKind::Transient => return whole.ok_or(error),
             Err(error) => tracing::warn!(job = job.name, attempt, "{error}; trying again"),
             Ok(report) => {
                 request.streams = passing(&report);

@@ -206,7 +206,7 @@ fn intervals(source: &SourcePlan, mode: WriteMode) -> (Option<SignedDuration>, O
     let length = |interval: Option<millrace_crds::Duration>| {
         interval
             .and_then(|interval| SignedDuration::try_from(interval.get()).ok())
-            .filter(|every| every.is_positive())
+            .filter(SignedDuration::is_positive)
     };
     let delta = length(source.delta_load_interval).filter(|_| mode != WriteMode::Overwrite);
     (length(source.full_load_interval), delta)

@@ -377,7 +377,7 @@ struct Flat<'a> {
     valid: NullBufferBuilder,
 }
 
-impl<'a> Flat<'a> {
+impl Flat<'_> {
     fn new(rows: usize) -> Self {
         Self {
             values: Vec::new(),

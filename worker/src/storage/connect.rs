@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// A request that moves one piece of an object; pieces are at most 8 MiB.
-const REQUEST: Duration = Duration::from_secs(120);
+const REQUEST: Duration = Duration::from_mins(2);
 const CONNECT: Duration = Duration::from_secs(10);
 
 /// How to reach a remote store. Other keys of the connection are not looked at.
@@ -158,6 +158,6 @@ fn retry() -> RetryConfig {
             base: 2.0,
         },
         max_retries: 6,
-        retry_timeout: Duration::from_secs(60),
+        retry_timeout: Duration::from_mins(1),
     }
 }

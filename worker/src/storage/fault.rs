@@ -83,7 +83,7 @@ fn http_kind(error: &object_store::Error) -> Option<HttpErrorKind> {
 }
 
 fn is_io(error: &object_store::Error) -> bool {
-    chain(error).any(|error| error.is::<std::io::Error>())
+    chain(error).any(<dyn std::error::Error + 'static>::is::<std::io::Error>)
 }
 
 fn status(error: &object_store::Error) -> Option<u16> {

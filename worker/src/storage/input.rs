@@ -19,7 +19,7 @@ const PIECE: u64 = 4 << 20;
 /// Requests under way beside the piece that is being read.
 const AHEAD: usize = 2;
 /// How long a server may take for the next bytes.
-const STALL: Duration = Duration::from_secs(60);
+const STALL: Duration = Duration::from_mins(1);
 
 /// A byte range of an object, read from front to back with bounded memory.
 pub struct Input {

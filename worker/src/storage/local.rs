@@ -60,7 +60,7 @@ impl Local {
             match fs::metadata(&path) {
                 Ok(found) if found.is_dir() => self.walk(&path, objects)?,
                 Ok(found) if found.is_file() => {
-                    objects.extend(self.key(&path).map(|key| object(key, &found)))
+                    objects.extend(self.key(&path).map(|key| object(key, &found)));
                 }
                 Ok(_) => {}
                 Err(error) if gone(&error) => {}

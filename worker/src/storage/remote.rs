@@ -91,7 +91,7 @@ impl Remote {
         };
         Some(Object {
             key: key.to_owned(),
-            ..object_of(&meta)
+            ..object_of(meta)
         })
     }
 

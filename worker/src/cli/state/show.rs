@@ -53,7 +53,7 @@ fn text(shard: &ShardId, record: &Record, there: Option<Option<&Committed>>) -> 
         None => {}
         Some(None) => add("destination", "holds nothing of it".to_owned()),
         Some(Some(there)) if there.at() == record.committed.at() => {
-            add("destination", "says the same".to_owned())
+            add("destination", "says the same".to_owned());
         }
         Some(Some(there)) => add(
             "destination",

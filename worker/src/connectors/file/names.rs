@@ -99,7 +99,7 @@ impl Pattern {
         let parts = place.rsplit('/').filter(|part| !part.is_empty() && *part != ".");
         let texts = self.text.rsplit('/').chain(parts).map(stem);
         texts
-            .map(|stem| stem.to_owned())
+            .map(ToOwned::to_owned)
             .find(|stem| !stem.is_empty())
             .unwrap_or_else(|| "files".to_owned())
     }

@@ -126,7 +126,7 @@ impl Server {
             .keepalives_idle(Duration::from_secs(30))
             .keepalives_interval(Duration::from_secs(10))
             .keepalives_retries(3)
-            .tcp_user_timeout(Duration::from_secs(60))
+            .tcp_user_timeout(Duration::from_mins(1))
             .ssl_mode(match mode {
                 SslMode::Disable => tokio_postgres::config::SslMode::Disable,
                 SslMode::Prefer => tokio_postgres::config::SslMode::Prefer,

@@ -5,9 +5,9 @@ use std::{collections::HashMap, sync::Arc};
 use arrow::{
     array::{
         Array, ArrayRef, BinaryViewArray, BooleanArray, Date32Array, Date64Array, Decimal128Array,
-        Decimal256Array, DictionaryArray, DurationNanosecondArray, FixedSizeBinaryArray, Float16Array,
-        Float32Array, Float64Array, Int8Array, Int32Array, Int64Array, IntervalMonthDayNanoArray,
-        LargeStringArray, ListArray, NullArray, StringArray, StringViewArray, StructArray, Time32SecondArray,
+        Decimal256Array, DictionaryArray, DurationNanosecondArray, FixedSizeBinaryArray, Float32Array,
+        Float64Array, Int8Array, Int32Array, Int64Array, IntervalMonthDayNanoArray, LargeStringArray,
+        ListArray, NullArray, StringArray, StringViewArray, StructArray, Time32SecondArray,
         Time64NanosecondArray, TimestampMicrosecondArray, TimestampNanosecondArray, TimestampSecondArray,
         UInt64Array,
     },
