@@ -46,7 +46,7 @@ pub(super) struct Frame {
     pub(super) stream: String,
     pub(super) null_cursors: u64,
     /// The connection that keeps the snapshot. It is idle; the lock only makes it shareable.
-    pub(super) keeper: Mutex<Link>,
+    pub(super) _keeper: Mutex<Link>,
 }
 
 /// A load that is open.

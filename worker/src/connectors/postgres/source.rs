@@ -158,7 +158,7 @@ impl PostgresSource {
             estimate: Estimate { rows, bytes: None },
             stream: stream.name.clone(),
             null_cursors,
-            keeper: Mutex::new(link),
+            _keeper: Mutex::new(link),
         }))
     }
 
