@@ -408,13 +408,16 @@ pub struct ResourceAmounts {
     pub limits: BTreeMap<String, Quantity>,
 }
 
-/// A map of quantities, none of them negative.
+/// A map of quantities, none of them negative, and none beyond what a cluster's own quantities hold. A number without
+/// quotes is bounded by value: YAML reads `1e100` as one.
 fn quantities(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "object",
         "additionalProperties": {
             "x-kubernetes-int-or-string": true,
-            "pattern": r"^\+?([0-9]+(\.[0-9]*)?|\.[0-9]+)(([KMGTPE]i)|[numkMGTPE]|([eE][+-]?[0-9]{1,2}))?$"
+            "minimum": 0,
+            "maximum": 9_007_199_254_740_991_i64,
+            "pattern": r"^\+?([0-9]{1,19}(\.[0-9]{0,9})?|\.[0-9]{1,9})(([KMGTPE]i)|[numkMGTPE]|([eE]([+]?(1[0-8]|[0-9])|-[0-9])))?$"
         }
     })
 }

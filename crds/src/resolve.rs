@@ -6,12 +6,14 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
 use crate::common::{StreamName, texts};
 use crate::manifest::name_of;
 use crate::plan::{JobPlan, Plan, SourcePlan};
-use crate::problem::{Located, Problem, Report};
+use crate::problem::{Located, Problem, Reason, Report, below};
 use crate::resources::{Resources, namespace_of};
-use crate::{Connector, Flow, Job, Source, suggest};
+use crate::{Connector, Flow, Job, Source, suggest, triggers};
 
 mod credentials;
 mod engine;
@@ -132,6 +134,7 @@ impl Resolver<'_> {
             &connector.place,
             format!("Connector/{}", name_of(&connector.object)),
         );
+        check_triggers(&connector.object.metadata, &mut report);
         system::check_recipe(&connector.object.spec, &mut report);
         report.into_problems()
     }
@@ -140,6 +143,7 @@ impl Resolver<'_> {
     #[must_use]
     pub fn source(&self, source: &Located<Source>) -> Outcome<SourcePlan> {
         let mut report = Report::on(&source.place, format!("Source/{}", name_of(&source.object)));
+        check_triggers(&source.object.metadata, &mut report);
         let plan = source::plan(self, source, &mut report);
         sound(plan, report.into_problems())
     }
@@ -148,6 +152,7 @@ impl Resolver<'_> {
     #[must_use]
     pub fn flow(&self, flow: &Located<Flow>) -> Outcome<Plan> {
         let mut report = Report::on(&flow.place, format!("Flow/{}", name_of(&flow.object)));
+        check_triggers(&flow.object.metadata, &mut report);
         let given = flow::Given {
             meta: &flow.object.metadata,
             spec: &flow.object.spec,
@@ -233,6 +238,26 @@ fn sound<T>(plan: Option<T>, problems: Vec<Problem>) -> Outcome<T> {
     (plan.filter(|_| !problems.iter().any(Problem::is_error)), problems)
 }
 
+/// Tells of annotations that ask for a load in words that nobody understands. The resource is sound without them.
+fn check_triggers(meta: &ObjectMeta, report: &mut Report<'_>) {
+    let wrong = meta
+        .annotations
+        .iter()
+        .flat_map(triggers::parse)
+        .filter_map(Result::err);
+    for error in wrong {
+        let key = format!("{}{}", triggers::PREFIX, error.name);
+        let told = error.problem.to_string();
+        let (message, advice) = told.split_once("; ").unwrap_or((&told, ""));
+        report.warn(
+            Reason::InvalidSpec,
+            &below("metadata.annotations", &key),
+            message,
+            advice,
+        );
+    }
+}
+
 fn not_found(
     kind: &str,
     namespace: &str,
@@ -249,7 +274,7 @@ fn not_found(
         advice
     };
     let message = format!("there is no {kind} {name} in namespace {namespace}");
-    report.error(crate::problem::Reason::RefNotFound, field, message, advice);
+    report.error(Reason::RefNotFound, field, message, advice);
 }
 
 /// Names as plain texts, each once.
@@ -259,7 +284,7 @@ fn distinct(names: &[StreamName], field: &str, report: &mut Report<'_>) -> Vec<S
         if !seen.insert(name) {
             let field = crate::problem::item(field, index);
             report.error(
-                crate::problem::Reason::Duplicate,
+                Reason::Duplicate,
                 &field,
                 format!("{} is named twice", name.0),
                 "remove one",

@@ -327,23 +327,31 @@ def older_worker_is_refused(
     same_rows(here.sink.table(flow, "customers"), newest)
 
 
+@pytest.mark.parametrize("destination", DESTINATIONS)
 def test_f12_acquiring_alone_fences_the_older_worker(
-    millrace: Millrace, run: Run, workdir: Path, manifest: Manifest, sink: Sink, environment: dict[str, str]
+    destination: str, setup: Callable[[str, str], Setup], millrace: Millrace, run: Run, workdir: Path, manifest: Manifest
 ) -> None:
+    acquiring_alone_fences(setup(destination, "directory"), millrace, run, workdir, manifest)
+
+
+def acquiring_alone_fences(here: Setup, millrace: Millrace, run: Run, workdir: Path, manifest: Manifest) -> None:
+    """The newer worker dies before it has committed anything."""
     rows = customers(500)
     source = write_table(rows, workdir / "customers.csv")
-    flow = manifest(source=csv_source(source, primary_key=["id"]), destination=sink.spec())
+    flow = manifest(source=csv_source(source, primary_key=["id"]), destination=here.sink.spec())
     run(flow)
     changed, _ = edited(rows, 10)
     write_table(changed, source)
-    env = {**environment, "MILLRACE_FAILPOINT": "commit.before=stop"}
+    # Whatever mistake is asked for, the older one makes it.
+    env = {**here.env, "MILLRACE_FAILPOINT": "commit.before=stop"}
     older = millrace.start("run", flow, env=env)
     wait_until(lambda: stopped(older), 60)
     assert killed(run(flow, env={"MILLRACE_FAILPOINT": "recover.after"}, check=False))
 
-    assert resume(older).returncode == FENCED
+    late = resume(older)
 
-    same_rows(sink.table(flow, "customers"), rows)
+    assert late.returncode == FENCED, str(late)
+    same_rows(here.sink.table(flow, "customers"), rows)
 
 
 @pytest.mark.parametrize("destination", ["file", "s3"])

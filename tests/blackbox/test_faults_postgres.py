@@ -108,6 +108,7 @@ def test_f49_a_backend_that_is_killed_within_the_load_is_no_loss(
     same_rows(table.table(flow, "customers"), rows)
 
 
+@pytest.mark.alone
 def test_f49_a_restart_of_the_server_ends_in_a_retry_or_a_clear_stop(
     millrace: Millrace, run: Run, workdir: Path, manifest: Manifest, table: PostgresSink
 ) -> None:

@@ -14,7 +14,7 @@ import test_faults_s3
 import test_semantics_state
 import test_semantics_watermarks
 from conftest import program
-from harness import S3, Millrace, Postgres, Result
+from harness import S3, Millrace, Postgres, Result, parquet_files
 from kit import FileSink, Sink
 from test_canary import Watcher
 from test_faults import Setup
@@ -53,7 +53,7 @@ def test_m1_no_check_of_the_epoch_at_the_commit_is_seen(
 ) -> None:
     err("m1")
     with pytest.raises(AssertionError):
-        test_faults.older_worker_is_refused("commit.before", setup(destination, "directory"), millrace, run, workdir, manifest)
+        test_faults.acquiring_alone_fences(setup(destination, "directory"), millrace, run, workdir, manifest)
         pytest.fail(unseen("m1"))
 
 
@@ -127,7 +127,7 @@ def test_m13_a_secret_in_the_text_of_an_error_is_seen(millrace: Millrace, workdi
     # No mistake is needed: what stands in a path is printed, and this path is called the secret.
     watcher = Watcher(millrace, ["a-secret-of-some-length"])
     source = {"connector": "file", "connection": {"url": "a-secret-of-some-length.csv", "format": "csv"}}
-    flow = manifest(source=source, destination={"connector": "null"})
+    flow = manifest(source=source, destination=parquet_files(workdir / "out", "overwrite"))
     result = watcher.run("run", flow, env={})
     assert result.returncode != 0
     with pytest.raises(AssertionError, match="a-secret-of-some-length"):

@@ -59,6 +59,14 @@ fn what_is_wrong_is_told_with_its_place_and_what_to_write() {
             "m.yaml:7: Flow/lake: spec.pod.hostNetwork: there is no such field; known here are imagePullSecrets, nodeSelector, priorityClassName, resources and tolerations",
         ),
         (
+            format!("{FLOW}{TO}  pod: {{ resources: {{ limits: {{ memory: 1e100 }} }} }}\n"),
+            "m.yaml:7: Flow/lake: spec.pod.resources.limits.memory: 1e+100 is too large; write 9007199254740991 or less",
+        ),
+        (
+            format!("{FLOW}{TO}  pod: {{ resources: {{ limits: {{ memory: '1e100' }} }} }}\n"),
+            "m.yaml:7: Flow/lake: spec.pod.resources.limits.memory: \"1e100\" is not a quantity; write a number and a unit, as in 500m, 2 or 512Mi",
+        ),
+        (
             format!("{FLOW}{TO}  pod: {{ resources: {{ limits: {{ memory: INVALID }} }} }}\n"),
             "m.yaml:7: Flow/lake: spec.pod.resources.limits.memory: \"INVALID\" is not a quantity; write a number and a unit, as in 500m, 2 or 512Mi",
         ),

@@ -279,11 +279,14 @@ impl Resolver<'_> {
 
 /// Of the options none is needed, and a destination also says which columns are added.
 fn options_schema(mut schema: Value, role: Role) -> Value {
-    if let Some(schema) = schema.as_object_mut() {
-        schema.retain(|key, _| !matches!(key.as_str(), "required" | "allOf" | "anyOf"));
-    }
+    let Some(rules) = schema.as_object_mut() else {
+        return schema;
+    };
+    rules.retain(|key, _| !matches!(key.as_str(), "required" | "allOf" | "anyOf"));
+    // A connector with nothing to set has no properties at all.
+    let properties = rules.entry("properties").or_insert_with(|| json!({}));
     if role == Role::Destination
-        && let Some(properties) = schema["properties"].as_object_mut()
+        && let Some(properties) = properties.as_object_mut()
     {
         properties.extend(ADDED_COLUMNS.map(|name| (name.to_owned(), json!({ "type": "boolean" }))));
     }

@@ -335,3 +335,22 @@ fn a_contract_gives_the_schema_and_the_key() {
 }
 
 mod refusals;
+
+#[test]
+fn every_built_in_destination_takes_options_about_the_columns_that_are_added() {
+    let connections = [
+        ("file", "url: /out"),
+        ("memory", ""),
+        ("null", ""),
+        ("postgres", "host: h, user: u"),
+        ("stdout", ""),
+    ];
+    for (name, connection) in connections {
+        for options in ["", "_millrace_op: false, _millrace_loaded_at: false"] {
+            let text = flow(&format!(
+                "  destination: {{ connector: {{ name: \"{name}\" }}, connection: {{ {connection} }}, options: {{ {options} }} }}\n"
+            ));
+            assert_eq!(told(&local(&text)), [""; 0], "{name}: {options}");
+        }
+    }
+}

@@ -20,7 +20,7 @@ use super::{
     place::StateArgs,
 };
 use crate::{
-    engine::flow::Flow,
+    engine::{flow::Flow, history, pipeline},
     error::{Context, Error, Result},
     stream::StreamSpec,
 };
@@ -200,9 +200,44 @@ async fn tried(flow: &Flow) -> (Vec<Error>, Vec<StreamSpec>) {
     };
     let (source, destination, store) = tokio::join!(source, destination, store);
     let mut errors: Vec<Error> = [destination, store].into_iter().filter_map(Result::err).collect();
-    let streams = source.unwrap_or_else(|error| {
-        errors.insert(0, error);
-        Vec::new()
-    });
+    let streams = match source {
+        Ok(streams) if errors.is_empty() => {
+            errors.extend(reshaped(flow, &streams).await.err());
+            streams
+        }
+        Ok(streams) => streams,
+        Err(error) => {
+            errors.insert(0, error);
+            Vec::new()
+        }
+    };
     (errors, streams)
+}
+
+/// Tells of streams that will be delivered with other columns than the last time.
+async fn reshaped(flow: &Flow, streams: &[StreamSpec]) -> Result<()> {
+    let standing = history::standing(flow).await?;
+    for stream in streams
+        .iter()
+        .filter(|stream| stream.write_mode != WriteMode::Overwrite)
+    {
+        let offset = standing
+            .iter()
+            .find(|known| known.name == stream.name)
+            .and_then(|known| known.offset.as_ref())
+            .filter(|offset| !offset.columns.is_empty() && !offset.schema.is_empty());
+        let Some(offset) = offset else { continue };
+        let now = pipeline::columns_now(&flow.plan, stream, offset)?;
+        if now != offset.columns {
+            out::warning(format_args!(
+                "{}: stream {}: its transforms make {} of it, and {} were delivered: that is a change of every row, \
+                 and the next full load delivers all of them",
+                flow.name(),
+                stream.name,
+                now.join(", "),
+                offset.columns.join(", ")
+            ));
+        }
+    }
+    Ok(())
 }

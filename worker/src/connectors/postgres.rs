@@ -29,6 +29,7 @@ mod failure;
 mod ident;
 mod index;
 mod ledger;
+mod link;
 mod load;
 mod numeric;
 mod parts;

@@ -419,6 +419,7 @@ impl Attempt<'_, '_> {
             watermark,
             digest: delivery.digest,
             schema: odcs_fields(self.pipeline.contract.schema()),
+            columns: pipeline::columns(&self.pipeline.schema),
             ..self.offset
         };
         let cause = match self.range {

@@ -21,6 +21,9 @@ pub struct Offset {
     /// The schema that was delivered, which `freeze` and `evolve` compare with.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub schema: Vec<Field>,
+    /// The columns that were delivered, after transforms.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub columns: Vec<String>,
     /// Rows and content of the generation, to know a rewrite of the same data: `rows` and a sum of row hashes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<Digest>,

@@ -129,3 +129,19 @@ impl Chain {
         Ok(chain)
     }
 }
+
+/// The names of columns, in order.
+#[must_use]
+pub fn columns(schema: &Schema) -> Vec<String> {
+    schema.fields().iter().map(|field| field.name().clone()).collect()
+}
+
+/// The columns that the transforms of today make of what was read last.
+///
+/// # Errors
+/// `config` where a transform does not fit.
+pub fn columns_now(plan: &Plan, stream: &StreamSpec, offset: &Offset) -> Result<Vec<String>> {
+    let read = arrow_schema(&offset.schema)?;
+    let chain = Chain::compile(plan, stream, &read).map_err(|misfit| misfit.error)?;
+    Ok(columns(&chain.schema))
+}

@@ -86,6 +86,10 @@ async fn raise(
             loaded.as_ref().map(|(record, _)| record),
             found.as_ref(),
         )?;
+        if loaded.is_none() {
+            // A store that ignores conditions lets two workers own what is made here.
+            claim.backoff.retry(|| store.probe()).await?;
+        }
         failpoint::hit("acquire.before")?;
         let version = loaded.as_ref().map(|(_, version)| version);
         if let Written::Ours(version) = write(store, id, &record, version, &claim.backoff).await? {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use tokio::sync::OnceCell;
 
 use super::{Cas, Record, Store, Version, codec, key};
 use crate::{
@@ -18,13 +19,18 @@ const HEAD: &str = "HEAD.json";
 #[derive(Clone)]
 pub struct Objects {
     place: Arc<dyn CasStore>,
+    /// Set once conditional writes were seen to be honoured.
+    probed: Arc<OnceCell<()>>,
 }
 
 impl Objects {
     /// Records in `place`, as `STATE/STREAM/HEAD.json`.
     #[must_use]
     pub fn new(place: Arc<dyn CasStore>) -> Self {
-        Self { place }
+        Self {
+            place,
+            probed: Arc::default(),
+        }
     }
 
     fn key(shard: &ShardId) -> String {
@@ -107,6 +113,6 @@ impl Store for Objects {
     }
 
     async fn probe(&self) -> Result<()> {
-        self.place.probe().await
+        self.probed.get_or_try_init(|| self.place.probe()).await.copied()
     }
 }

@@ -383,3 +383,20 @@ fn empty_ranges_are_told() {
         "m.yaml:22: Job/run: spec.backfill: from 7 to 7 is empty; write a to that comes after from; to itself is left out",
     )]);
 }
+
+#[test]
+fn a_trigger_that_nobody_understands_is_told() {
+    let text = flow(TO).replace(
+        "metadata: { name: shop }",
+        "metadata: { name: shop, annotations: { millrace.dev/ful_load: '1', millrace.dev/delta_load: '' } }",
+    );
+    let resolution = local(&text);
+    assert_eq!(
+        told(&resolution),
+        [
+            "m.yaml:3: Source/shop: metadata.annotations[\"millrace.dev/delta_load\"]: the token is empty; write any new text, for example the time",
+            "m.yaml:3: Source/shop: metadata.annotations[\"millrace.dev/ful_load\"]: means nothing to Millrace; did you mean full_load?",
+        ]
+    );
+    assert!(resolution.is_sound());
+}

@@ -15,8 +15,8 @@ use tokio_postgres::types::Type;
 
 use super::{
     config::PostgresConfig,
-    connect::Link,
     discover::Table,
+    link::Link,
     watermark::{Clock, Cursor, Upper, Watermark},
 };
 use crate::error::{Error, Result};

@@ -22,6 +22,7 @@ use crate::{
 
 mod bytes;
 pub(super) mod column;
+mod list;
 
 /// What a binary COPY begins with.
 const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0";

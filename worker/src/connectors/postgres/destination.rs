@@ -10,8 +10,9 @@ use tokio_postgres::types::Type;
 
 use super::{
     config::PostgresConfig,
-    connect::{Link, Server},
+    connect::Server,
     ident::{literal, qualified, quote},
+    link::Link,
     shard::PostgresShard,
     target::Target,
 };

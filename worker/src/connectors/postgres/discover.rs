@@ -9,8 +9,8 @@ use millrace_crds::schema::Field as Declared;
 use tokio_postgres::{Row, types::Type};
 
 use super::{
-    connect::Link,
     ident::qualified,
+    link::Link,
     types::{Attribute, Catalogue, Column, parse_decimal},
 };
 use crate::{

@@ -8,8 +8,10 @@ use arrow::record_batch::RecordBatch;
 use self::cells::Cells;
 use crate::error::{Context, Result};
 
-pub(super) mod cells;
+mod cells;
+mod check;
 mod normal;
+pub(super) mod sql;
 
 /// Bytes in one chunk, about.
 const CHUNK: usize = 128 << 10;

@@ -9,7 +9,7 @@ use tokio_postgres::{
     types::{ToSql, Type},
 };
 
-use super::{connect::Link, destination::ensure_schema, target::Target};
+use super::{destination::ensure_schema, link::Link, target::Target};
 use crate::{
     error::{Error, Result},
     failpoint,
@@ -99,7 +99,7 @@ impl Ledger {
         rows.first().map(committed).transpose()
     }
 
-    pub(super) fn names(&self) -> [super::connect::Param<'_>; 2] {
+    pub(super) fn names(&self) -> [super::link::Param<'_>; 2] {
         [(&self.id.state, Type::TEXT), (&self.id.stream, Type::TEXT)]
     }
 

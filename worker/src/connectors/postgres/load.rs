@@ -18,9 +18,10 @@ use serde_json::{Value, json};
 use tokio_postgres::CopyOutStream;
 
 use super::{
-    connect::{Link, Server},
+    connect::Server,
     decode::{Decoded, Decoder},
     failure::failure,
+    link::Link,
     source::{SESSION, join},
     types::Column,
 };
@@ -45,7 +46,7 @@ pub(super) struct Frame {
     pub(super) stream: String,
     pub(super) null_cursors: u64,
     /// The connection that keeps the snapshot. It is idle; the lock only makes it shareable.
-    pub(super) keeper: Mutex<Link>,
+    pub(super) _keeper: Mutex<Link>,
 }
 
 /// A load that is open.

@@ -4,7 +4,7 @@
 
 use tokio_postgres::{Row, types::Type};
 
-use super::{connect::Link, discover::Table, ident::qualified};
+use super::{discover::Table, ident::qualified, link::Link};
 use crate::error::Result;
 
 /// Pages of 8 KiB in one part, where the manifest does not say how many parts there are: 64 MiB.

@@ -14,9 +14,10 @@ use tokio_postgres::types::Type;
 
 use super::{
     commit,
-    connect::{Link, Server},
+    connect::Server,
     index,
     ledger::Ledger,
+    link::Link,
     stage::{Order, PostgresStage},
     target::{self, Target, Wanted},
 };

@@ -13,9 +13,10 @@ use async_trait::async_trait;
 use super::{
     bounds::{self, Bound, READER},
     config::PostgresConfig,
-    connect::{Link, Server},
+    connect::Server,
     discover::{self, Table},
     ident::literal,
+    link::Link,
     load::{Frame, PostgresLoad},
     parts::{self, Part},
     types::{Catalogue, Column},
@@ -157,7 +158,7 @@ impl PostgresSource {
             estimate: Estimate { rows, bytes: None },
             stream: stream.name.clone(),
             null_cursors,
-            keeper: Mutex::new(link),
+            _keeper: Mutex::new(link),
         }))
     }
 

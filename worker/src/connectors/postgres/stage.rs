@@ -17,11 +17,12 @@ use serde::{Deserialize, Serialize};
 use tokio_postgres::CopyInSink;
 
 use super::{
-    connect::{Link, set_local},
+    connect::set_local,
     encode::{Encoder, Prepared},
     ident::list,
     index::SegmentFile,
     ledger::Ledger,
+    link::Link,
     shard::Build,
     target::{GONE, Target, Wanted, definitions},
 };

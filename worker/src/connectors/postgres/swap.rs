@@ -8,8 +8,8 @@ use tokio_postgres::types::Type;
 
 use super::{
     commit::own_key_pattern,
-    connect::Link,
     ident::quote,
+    link::Link,
     target::{Existing, Target},
 };
 use crate::error::{Context, Result};

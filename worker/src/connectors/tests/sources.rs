@@ -142,3 +142,17 @@ async fn tables_in_memory_keep_the_contract() {
     keeps_the_contract(source("memory", &json!({ "store": store })), 30).await;
     connectors::memory::clear(&store).unwrap();
 }
+
+#[tokio::test]
+async fn tables_in_postgres_keep_the_contract() {
+    let Some(database) = connectors::postgres::tests::ground::ground().await else {
+        return;
+    };
+    database
+        .sql(
+            "CREATE TABLE people AS SELECT n::bigint AS id, 'n' || n AS name FROM generate_series(1, 5000) n; \
+             ALTER TABLE people ADD PRIMARY KEY (id); ANALYZE people",
+        )
+        .await;
+    keeps_the_contract(database.source(json!({ "batchRows": 999 })), 5000).await;
+}

@@ -141,21 +141,38 @@ fn write(paths: &Paths, bytes: &[u8], expected: Option<&Version>) -> Result<Cas>
     if there.as_ref() != expected {
         return Ok(Cas::Conflict);
     }
+    // What may fail for want of space comes before anything changes: a version that a failed write took away would look
+    // like another's write.
+    if let Err(error) = write_file(&paths.temporary, bytes) {
+        let _ = fs::remove_file(&paths.temporary);
+        return Err(error.into());
+    }
     // The mark first: were the bytes first, a death in between would leave new bytes under an old mark. It needs no
     // sync, as it tells versions apart only for processes that are alive.
+    let old = mark;
     let mark = uuid::Uuid::new_v4().simple().to_string();
-    lock.seek(SeekFrom::Start(0))?;
-    lock.write_all(mark.as_bytes())?;
-    let mut file = File::create(&paths.temporary)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&paths.temporary, &paths.object)?;
+    write_mark(&mut lock, mark.as_bytes())?;
+    if let Err(error) = fs::rename(&paths.temporary, &paths.object) {
+        write_mark(&mut lock, &old)?;
+        return Err(error.into());
+    }
     match File::open(&paths.directory).and_then(|directory| directory.sync_all()) {
         Ok(()) => Ok(Cas::Done(version(mark.as_bytes(), bytes))),
         Err(error) => Ok(Cas::Unknown(format!(
             "written, and not surely on the disk: {error}"
         ))),
     }
+}
+
+fn write_file(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut file = File::create(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+fn write_mark(lock: &mut File, mark: &[u8]) -> std::io::Result<()> {
+    lock.seek(SeekFrom::Start(0))?;
+    lock.write_all(mark)
 }
 
 fn remove(paths: &Paths) -> Result<()> {

@@ -43,6 +43,8 @@ pub struct S3Cas {
     client: Client,
     bucket: String,
     prefix: String,
+    /// The server that is named in errors, where it is not AWS.
+    server: Option<String>,
     backoff: Backoff,
 }
 
@@ -77,8 +79,14 @@ impl S3Cas {
         if let Some(endpoint) = &plan.endpoint {
             config = config.endpoint_url(endpoint).force_path_style(true);
         }
+        let endpoint = plan
+            .endpoint
+            .clone()
+            .or_else(|| std::env::var("AWS_ENDPOINT_URL_S3").ok())
+            .or_else(|| environment.endpoint_url().map(str::to_owned));
         Ok(Self {
             client: Client::from_conf(config.build()),
+            server: endpoint.as_deref().and_then(shown),
             bucket: plan.bucket.clone(),
             prefix: plan.prefix.trim_matches('/').to_owned(),
             backoff: Backoff {
@@ -186,7 +194,13 @@ impl CasStore for S3Cas {
 
 impl S3Cas {
     fn located(&self, key: &str, mut error: Error) -> Error {
-        error.message = format!("{}: {}", self.at(key), error.message);
+        let server = self.server.as_ref().map(|server| format!(" at {server}"));
+        error.message = format!(
+            "{}{}: {}",
+            self.at(key),
+            server.unwrap_or_default(),
+            error.message
+        );
         error
     }
 }
@@ -201,6 +215,14 @@ async fn body(output: GetObjectOutput) -> Result<(Bytes, Version)> {
         .map_err(|_| Error::transient(format!("the body did not come within {} s", ANSWER.as_secs())))?
         .map_err(|error| Error::transient(format!("the body broke off: {error}")))?;
     Ok((bytes.into_bytes(), Version(etag)))
+}
+
+/// What may be shown of an endpoint: the server, and none of what an address can hold beside it.
+fn shown(endpoint: &str) -> Option<String> {
+    let url = url::Url::parse(endpoint).ok()?;
+    let host = url.host_str()?;
+    let port = url.port().map(|port| format!(":{port}"));
+    Some(format!("{}://{host}{}", url.scheme(), port.unwrap_or_default()))
 }
 
 /// The region that is named, or any where an endpoint is: without AWS it has no meaning beyond the signature.

@@ -195,6 +195,8 @@ impl Shard for FileShard {
             let (mut head, version) = match found {
                 Some((head, version)) => (head, Some(version)),
                 None => {
+                    // Whoever ignores conditions would let a fenced worker commit.
+                    self.heads.probe().await?;
                     let committed = Committed::nothing(epoch, nonce);
                     let head = Head {
                         v: 1,

@@ -15,77 +15,11 @@ use super::{
         decode::column::{EPOCH_DAYS, EPOCH_MICROS},
         numeric,
     },
-    normal::{first, form, json, normal},
+    check::check,
+    normal::{form, json, normal},
+    sql::{text_form, type_id},
 };
-use crate::{
-    error::{Error, Result},
-    types::physical_type,
-};
-
-/// Days and microseconds from 1970 that PostgreSQL can hold: from 4714-11-24 BC to 5874897 and 294276 AD.
-const DAYS: std::ops::Range<i32> = EPOCH_DAYS - 2_451_545..2_145_042_906;
-const MICROS: std::ops::Range<i64> = EPOCH_MICROS - 211_813_488_000_000_000..9_223_371_331_200_000_000;
-const DAY_MICROS: i64 = 86_400_000_000;
-
-/// The PostgreSQL type that a column gets.
-pub(in super::super) fn sql_type(field: &Field) -> String {
-    match form(field.data_type()) {
-        DataType::Boolean => "boolean".into(),
-        DataType::Int16 => "smallint".into(),
-        DataType::Int32 => "integer".into(),
-        DataType::Int64 => "bigint".into(),
-        DataType::Float32 => "real".into(),
-        DataType::Float64 => "double precision".into(),
-        DataType::Decimal128(precision, scale) | DataType::Decimal256(precision, scale) => {
-            format!("numeric({precision},{scale})")
-        }
-        DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => {
-            "bytea".into()
-        }
-        DataType::Date32 => "date".into(),
-        DataType::Time64(_) => "time without time zone".into(),
-        DataType::Timestamp(_, None) => "timestamp without time zone".into(),
-        DataType::Timestamp(_, Some(_)) => "timestamp with time zone".into(),
-        DataType::Interval(_) => "interval".into(),
-        DataType::List(item) => format!("{}[]", sql_type(&item)),
-        other if other == json() => "jsonb".into(),
-        _ => text_form(field).unwrap_or("text").into(),
-    }
-}
-
-/// What a text column is a form of.
-pub(super) fn text_form(field: &Field) -> Option<&str> {
-    let text = matches!(
-        form(field.data_type()),
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View
-    );
-    physical_type(field).filter(|form| text && matches!(*form, "uuid" | "json" | "jsonb"))
-}
-
-/// The number of that type, as arrays carry it.
-fn type_id(field: &Field) -> u32 {
-    match form(field.data_type()) {
-        DataType::Boolean => 16,
-        DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => 17,
-        DataType::Int64 => 20,
-        DataType::Int16 => 21,
-        DataType::Int32 => 23,
-        DataType::Float32 => 700,
-        DataType::Float64 => 701,
-        DataType::Date32 => 1082,
-        DataType::Time64(_) => 1083,
-        DataType::Timestamp(_, None) => 1114,
-        DataType::Timestamp(_, Some(_)) => 1184,
-        DataType::Interval(_) => 1186,
-        DataType::Decimal128(..) | DataType::Decimal256(..) => 1700,
-        _ => match text_form(field) {
-            Some("uuid") => 2950,
-            Some("json") => 114,
-            Some(_) => 3802,
-            None => 25,
-        },
-    }
-}
+use crate::error::Result;
 
 /// A column in its form.
 pub(super) struct Column {
@@ -293,64 +227,4 @@ fn list(array: &ListArray, items: &Cells<'_>, id: u32, row: usize, out: &mut Vec
     }
     let written = length(out.len() - start - 4);
     out[start..start + 4].copy_from_slice(&written);
-}
-
-/// Values that PostgreSQL would refuse, or take for others.
-fn check(array: &ArrayRef) -> Result<()> {
-    let out_of_range = |row: Option<usize>, what: &str| match row {
-        None => Ok(()),
-        Some(row) => Err(Error::data(format!(
-            "row {row}: the {what} is beyond what PostgreSQL can hold"
-        ))),
-    };
-    match array.data_type() {
-        DataType::Date32 => out_of_range(
-            first(array.as_primitive::<arrow::datatypes::Date32Type>(), |day| {
-                !DAYS.contains(&day)
-            }),
-            "date",
-        ),
-        DataType::Timestamp(..) => {
-            let moments = array.as_primitive::<arrow::datatypes::TimestampMicrosecondType>();
-            out_of_range(first(moments, |micros| !MICROS.contains(&micros)), "timestamp")
-        }
-        DataType::Time64(_) => {
-            let times = array.as_primitive::<arrow::datatypes::Time64MicrosecondType>();
-            out_of_range(first(times, |micros| !(0..=DAY_MICROS).contains(&micros)), "time")
-        }
-        DataType::Interval(_) => {
-            let intervals = array.as_primitive::<arrow::datatypes::IntervalMonthDayNanoType>();
-            match first(intervals, |value| value.nanoseconds % 1000 != 0) {
-                None => Ok(()),
-                Some(row) => Err(Error::data(format!(
-                    "row {row}: the interval is finer than microseconds"
-                ))),
-            }
-        }
-        DataType::Utf8 => no_zero(
-            array.as_string::<i32>().value_data(),
-            array.as_string::<i32>().iter(),
-        ),
-        DataType::LargeUtf8 => no_zero(
-            array.as_string::<i64>().value_data(),
-            array.as_string::<i64>().iter(),
-        ),
-        DataType::Utf8View => no_zero(&[0], array.as_string_view().iter()),
-        DataType::List(_) => check(array.as_list::<i32>().values()),
-        _ => Ok(()),
-    }
-}
-
-/// `all`: every byte of the column, looked through first.
-fn no_zero<'a>(all: &[u8], mut values: impl Iterator<Item = Option<&'a str>>) -> Result<()> {
-    if !all.contains(&0) {
-        return Ok(());
-    }
-    match values.position(|value| value.is_some_and(|value| value.as_bytes().contains(&0))) {
-        None => Ok(()),
-        Some(row) => Err(Error::data(format!(
-            "row {row}: the text holds a zero byte, which PostgreSQL cannot hold"
-        ))
-        .advice("replace it in a transform")),
-    }
 }

@@ -16,7 +16,7 @@ use arrow::{
     json::writer::{EncoderOptions, make_encoder},
 };
 
-use super::cells::text_form;
+use super::sql::text_form;
 use crate::error::{Error, Result};
 
 /// Milliseconds in a day.

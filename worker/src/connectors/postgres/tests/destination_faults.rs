@@ -14,7 +14,6 @@ use crate::{
     connector::{
         Destination,
         Op::{Delete, Insert, Update},
-        Shard,
     },
     connectors::tests::ground::{Ground, Person},
     error::ErrorKind,

@@ -1,10 +1,8 @@
 //! Deltas lose no row and read none twice, whatever commits when.
 
-use std::sync::Arc;
-
 use serde_json::{Value, json};
 
-use super::ground::{Ground, delta, ground, load, read, sorted, stream};
+use super::ground::{delta, ground, load, sorted, stream};
 use crate::connector::{Range, Source};
 
 const TIMES: &str = "CREATE TABLE t (id int PRIMARY KEY, at timestamptz DEFAULT now(), v text)";
@@ -253,114 +251,4 @@ async fn rows_without_cursor_are_counted_and_a_backfill_is_half_open() {
     assert!(back.watermark.is_none());
     let full = load(&*source, &spec, &Range::Full).await;
     assert_eq!(full.batch.num_rows(), 5);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn all_parts_see_one_snapshot_while_writers_are_at_work() {
-    let Some(ground) = ground().await else { return };
-    ground
-        .sql(
-            "CREATE TABLE w (id int PRIMARY KEY, v int, pad text); \
-              INSERT INTO w SELECT g, 0, repeat('x', 200) FROM generate_series(1, 20000) g; ANALYZE w",
-        )
-        .await;
-    let mut spec = stream("public.w", &["id"], &[]);
-    spec.partitions = Some(7);
-    let source = ground.source(json!({"batchRows": 500}));
-    let writer = ground.another().await;
-    let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
-    let stopped = stop.clone();
-    // Moves one from a row to another: the sum stays, in every snapshot.
-    let writing = tokio::spawn(async move {
-        while !stopped.load(std::sync::atomic::Ordering::Relaxed) {
-            writer
-                .batch_execute(
-                    "UPDATE w SET v = v + CASE WHEN id <= 10000 THEN 1 ELSE -1 END WHERE id % 100 = (random() * 99)::int; \
-                     DELETE FROM w WHERE id = 1; INSERT INTO w VALUES (1, 0, 'y')",
-                )
-                .await
-                .unwrap();
-        }
-    });
-    for _ in 0..5 {
-        let open = source.load(&spec, &Range::Full).await.unwrap();
-        assert_eq!(open.partitions(), 7);
-        let seen = read(&open).await;
-        assert_eq!(seen.batch.num_rows(), 20000);
-        let mut ids = sorted(&seen.batch, "id");
-        ids.dedup();
-        assert_eq!(ids.len(), 20000);
-    }
-    stop.store(true, std::sync::atomic::Ordering::Relaxed);
-    writing.await.unwrap();
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_connection_that_is_lost_is_worth_another_try_and_never_an_end() {
-    let Some(ground) = ground().await else { return };
-    ground
-        .sql("CREATE TABLE k (id int, pad text); INSERT INTO k SELECT g, repeat('x', 500) FROM generate_series(1, 50000) g")
-        .await;
-    let source = ground.source(json!({"batchRows": 100}));
-    let open = source
-        .load(&stream("public.k", &[], &[]), &Range::Full)
-        .await
-        .unwrap();
-    let mut reader = open.read(0).await.unwrap();
-    assert!(reader.next().await.unwrap().is_some());
-    kill(&ground).await;
-    let error = loop {
-        match reader.next().await {
-            Ok(Some(_)) => {}
-            Ok(None) => panic!("a read that was cut off ended as if it were whole"),
-            Err(error) => break error,
-        }
-    };
-    assert_eq!(error.kind, crate::error::ErrorKind::Transient, "{error}");
-    let gone = open.read(0).await.err().unwrap();
-    assert_eq!(gone.kind, crate::error::ErrorKind::Transient, "{gone}");
-}
-
-async fn kill(ground: &Ground) {
-    ground
-        .sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'millrace%' AND datname = current_database()")
-        .await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn wrong_settings_name_the_field_and_no_secret() {
-    let Some(ground) = ground().await else { return };
-    let try_source = |settings: Value| {
-        let system = ground.system_as("postgres", Some("s3cr3t-canary"), settings);
-        super::super::source(system)
-    };
-    for (settings, word) in [
-        (json!({"password": "s3cr3t-canary"}), "credentials"),
-        (json!({"url": "postgres://u:s3cr3t-canary@h/d"}), "credentials"),
-        (json!({"hots": "x"}), "hots"),
-        (json!({"port": 70000}), "port"),
-        (json!({"sslMode": "on"}), "on"),
-        (json!({"batchRows": 0}), "batchRows"),
-        (json!({"host": ""}), "host"),
-    ] {
-        let error = try_source(settings).err().unwrap();
-        assert_eq!(error.kind, crate::error::ErrorKind::Config, "{error}");
-        assert!(
-            error.to_string().contains(word) && !error.to_string().contains("s3cr3t"),
-            "{error}"
-        );
-    }
-    for (settings, kind) in [
-        (json!({"database": "no_such_db"}), crate::error::ErrorKind::Config),
-        (json!({"port": 1}), crate::error::ErrorKind::Transient),
-        (json!({"sslMode": "require"}), crate::error::ErrorKind::Config),
-        (
-            json!({"sslMode": "verify-full", "sslRootCert": "/no/such/file"}),
-            crate::error::ErrorKind::Config,
-        ),
-    ] {
-        let error = try_source(settings.clone()).unwrap().check().await.err().unwrap();
-        assert_eq!(error.kind, kind, "{settings}: {error}");
-        assert!(!error.to_string().contains("s3cr3t"), "{error}");
-    }
 }

@@ -48,6 +48,28 @@ async fn equal_bytes_written_twice_have_two_versions() {
     );
 }
 
+#[tokio::test]
+async fn a_write_that_fails_takes_no_version_away() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, version) = created(directory.path()).await;
+    // What cannot be written stands for a disk that is full.
+    let obstacle = directory.path().join(".HEAD.json.tmp");
+    fs::create_dir(&obstacle).unwrap();
+    let failed = store
+        .swap("HEAD.json", Bytes::from_static(b"new"), &version)
+        .await;
+    assert!(failed.unwrap_err().message.contains("HEAD.json"));
+    assert_eq!(store.read("HEAD.json").await.unwrap().unwrap().1, version);
+    fs::remove_dir(&obstacle).unwrap();
+    assert!(matches!(
+        store
+            .swap("HEAD.json", Bytes::from_static(b"new"), &version)
+            .await
+            .unwrap(),
+        Cas::Done(_)
+    ));
+}
+
 /// Each state that a killed writer can leave: the object is whole, and the next writer goes on.
 #[tokio::test]
 async fn a_writer_killed_at_any_step_leaves_the_old_bytes_or_the_new_ones() {
