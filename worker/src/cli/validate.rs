@@ -110,9 +110,7 @@ async fn one(loaded: &Loaded, plan: &Plan, connect: bool) -> Vec<Error> {
         out::warning(format_args!("{name}: it is suspended: nothing starts"));
     }
     errors.extend(flow.require().err());
-    if !connect {
-        keyless(&name, plan, &unseen_keyless(&flow));
-    } else {
+    if connect {
         let (found, streams) = tried(&flow).await;
         let without = streams.iter().filter(|stream| stream.primary_key.is_empty());
         let names: Vec<&str> = without.map(|stream| stream.name.as_str()).collect();
@@ -121,6 +119,8 @@ async fn one(loaded: &Loaded, plan: &Plan, connect: bool) -> Vec<Error> {
             errors.extend(transforms::seen(loaded, &flow, &streams).await);
         }
         errors.extend(found.into_iter().map(|error| with_name(error, &name)));
+    } else {
+        keyless(&name, plan, &unseen_keyless(&flow));
     }
     errors
 }
