@@ -19,7 +19,7 @@ Watching = Callable[..., Watch]
 
 
 @pytest.fixture
-def watching(millrace: Millrace, environment: dict[str, str], watches: None) -> Iterator[Watching]:
+def watching(millrace: Millrace, environment: dict[str, str]) -> Iterator[Watching]:
     """`watching(manifest)`: the program, which runs on and watches its manifest."""
 
     def begin(*args: str | Path, env: dict[str, str] | None = None) -> Watch:

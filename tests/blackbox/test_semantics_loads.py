@@ -405,16 +405,19 @@ def test_08_zero_rows_where_rows_were_expected_is_shown(
     assert "no rows" in told.stderr and "people" in told.stderr, str(told)
 
 
-ONE_PERCENT = 100_000
+@pytest.fixture
+def size(full: bool) -> int:
+    """The rows of which one percent changes."""
+    return 1_000_000 if full else 100_000
 
 
 def test_one_percent_of_changes_is_delivered_exactly(
-    run: Run, workdir: Path, manifest: Manifest, sink: Sink
+    size: int, run: Run, workdir: Path, manifest: Manifest, sink: Sink
 ) -> None:
-    rows = customers(ONE_PERCENT)
+    rows = customers(size)
     source = write_table(rows, workdir / "customers.csv")
     flow = manifest(source=csv_source(source, primary_key=["id"]), destination=sink.spec())
-    expect(run(flow).stream("customers"), read=ONE_PERCENT, inserted=ONE_PERCENT)
+    expect(run(flow).stream("customers"), read=size, inserted=size)
     same_rows(sink.table(flow, "customers"), rows)
     changed, count = edited(rows)
     write_table(changed, source)
@@ -423,36 +426,38 @@ def test_one_percent_of_changes_is_delivered_exactly(
 
     expect(
         delivered,
-        read=ONE_PERCENT,
+        read=size,
         inserted=count,
         updated=count,
-        unchanged=ONE_PERCENT - 2 * count,
+        unchanged=size - 2 * count,
         deleted=count,
         absent=count,
     )
     same_rows(sink.table(flow, "customers"), changed)
     before = sink.fingerprint(flow, "customers")
-    expect(run(flow).stream("customers"), read=ONE_PERCENT, unchanged=ONE_PERCENT)
+    expect(run(flow).stream("customers"), read=size, unchanged=size)
     assert sink.fingerprint(flow, "customers") == before
 
 
 def test_one_percent_of_changes_of_a_table_is_delivered_exactly(
-    run: Run, manifest: Manifest, postgres: Postgres, files: FileSink
+    size: int, run: Run, manifest: Manifest, postgres: Postgres, files: FileSink
 ) -> None:
-    rows = customers(ONE_PERCENT)
+    rows = customers(size)
     postgres.execute("create table customers (id bigint primary key, name text, amount bigint, note text)")
     insert_table(postgres, "customers", rows)
     flow = manifest(source=postgres_source(postgres, "public.customers"), destination=files.spec())
     run(flow)
     postgres.execute("update customers set amount = amount + 1000000 where id % 100 = 1")
     postgres.execute("delete from customers where id % 100 = 2")
-    postgres.execute("insert into customers select 200000 + n, 'new', n, null from generate_series(1, 1000) n")
+    count = size // 100
+    postgres.execute(
+        "insert into customers select %s + n, 'new', n, null from generate_series(1, %s) n", size, count
+    )
 
     counts = run(flow, "--full").stream("public.customers")
 
-    expect(
-        counts, read=ONE_PERCENT, inserted=1000, updated=1000, unchanged=98_000, deleted=1000, absent=1000
-    )
+    changes = {"inserted": count, "updated": count, "deleted": count, "absent": count}
+    expect(counts, read=size, unchanged=size - 2 * count, **changes)
     sql = "select count(*), sum(amount), count(note), sum(length(name)) from"
     delivered = duck(f"{sql} t", t=files.table(flow, "public.customers"))
     assert delivered == postgres.rows(f"{sql} customers")
