@@ -27,7 +27,7 @@ use crate::{
     connectors,
     error::{Context, Error, ErrorKind, Result},
     protocol::{self, Claim, Permit, ShardId},
-    secrets::{LocalSecrets, Secrets},
+    secrets::LocalSecrets,
     state::{self, Run, Store},
     stream::StreamSpec,
 };
@@ -80,7 +80,7 @@ pub struct Flow {
     pub destination: Arc<dyn Destination>,
     /// The state store.
     pub store: Arc<dyn Store>,
-    destination_secrets: Secrets,
+    destination_system: System,
     scratch: Option<PathBuf>,
     backoff: Backoff,
 }
@@ -143,12 +143,13 @@ impl Flow {
     /// # Errors
     /// `config` where a connector cannot be made from its settings.
     pub async fn with_source(plan: Plan, local: &Arc<LocalSecrets>, source: Arc<dyn Source>) -> Result<Self> {
-        let destination =
-            connectors::destination(System::of_destination(&plan, local)).context("destination")?;
-        Self::with_ends(plan, local, source, destination).await
+        let system = System::of_destination(&plan, local);
+        let destination = connectors::destination(system.clone()).context("destination")?;
+        Self::with_ends(plan, local, source, destination, system).await
     }
 
-    /// As [`Flow::open`], with both ends there already.
+    /// As [`Flow::open`], with both ends there already, and what the destination was made from: refused rows go there, too,
+    /// under the same rate limit.
     ///
     /// # Errors
     /// `config` where the state store cannot be made from its settings.
@@ -157,15 +158,15 @@ impl Flow {
         local: &Arc<LocalSecrets>,
         source: Arc<dyn Source>,
         destination: Arc<dyn Destination>,
+        destination_system: System,
     ) -> Result<Self> {
         let base = PathBuf::from(plan.source.system.base_dir.as_deref().unwrap_or("."));
-        let destination_secrets = System::of_destination(&plan, local).secrets;
         Ok(Self {
             source,
             destination,
             store: state::open(&plan.state, local, &base).await.context("state")?,
             plan: Arc::new(plan),
-            destination_secrets,
+            destination_system,
             scratch: std::env::var_os("MILLRACE_SCRATCH_DIR").map(PathBuf::from),
             backoff: Backoff {
                 tries: 4,
@@ -292,7 +293,7 @@ impl Flow {
             },
             scratch: self.scratch.clone(),
             allow_deletes: request.allow_deletes,
-            destination_secrets: self.destination_secrets.clone(),
+            destination_system: self.destination_system.clone(),
             dry_run: request.dry_run,
             run: match request.run.as_str() {
                 "" => uuid::Uuid::new_v4().to_string(),
