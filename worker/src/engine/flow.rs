@@ -7,7 +7,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use futures::{StreamExt, stream};
 use millrace_crds::{
-    flow::{DeliveryGuarantee, WriteMode},
+    flow::{DeliveryGuarantee, Mode, WriteMode},
     plan::Plan,
 };
 
@@ -180,6 +180,13 @@ impl Flow {
     #[must_use]
     pub fn name(&self) -> String {
         format!("{}/{}", self.plan.flow.namespace, self.plan.flow.name)
+    }
+
+    /// Its source sends by itself, and it follows. A source that is read is loaded by intervals, schedules and triggers,
+    /// whatever the mode.
+    #[must_use]
+    pub fn is_continuous(&self) -> bool {
+        self.plan.run.mode == Mode::Continuous && self.source.push().is_some()
     }
 
     /// The guarantee of this Flow, as it is now.
