@@ -114,7 +114,10 @@ impl Storage {
             return Ok((Self(Arc::new(backend)), path));
         }
         let (root, rest) = split_pattern(url);
-        Ok((Self::open(root, connection, secrets, limiter, base_dir)?, rest.to_owned()))
+        Ok((
+            Self::open(root, connection, secrets, limiter, base_dir)?,
+            rest.to_owned(),
+        ))
     }
 
     /// A directory of this machine.

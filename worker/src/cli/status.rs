@@ -5,10 +5,7 @@
 
 use clap::Args;
 use jiff::Timestamp;
-use millrace_crds::{
-    Plan,
-    flow::TriggerState,
-};
+use millrace_crds::{Plan, flow::TriggerState};
 use serde_json::{Value, json};
 
 use super::{

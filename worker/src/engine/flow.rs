@@ -3,7 +3,14 @@
 //! In: a plan and a [`Request`]. Out: a [`Report`] with the counts of each stream. Streams run side by side, and one
 //! stream's failure does not stop the others; the run has failed then, and says which and why.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use futures::{StreamExt, stream};
 use millrace_crds::{
@@ -81,6 +88,8 @@ pub struct Flow {
     /// The state store.
     pub store: Arc<dyn Store>,
     destination_system: System,
+    /// A delta may miss rows that are committed late, as far as the source has told by now.
+    misses: AtomicBool,
     scratch: Option<PathBuf>,
     backoff: Backoff,
 }
@@ -167,6 +176,7 @@ impl Flow {
             store: state::open(&plan.state, local, &base).await.context("state")?,
             plan: Arc::new(plan),
             destination_system,
+            misses: AtomicBool::new(false),
             scratch: std::env::var_os("MILLRACE_SCRATCH_DIR").map(PathBuf::from),
             backoff: Backoff {
                 tries: 4,
@@ -189,17 +199,11 @@ impl Flow {
         self.plan.run.mode == Mode::Continuous && self.source.push().is_some()
     }
 
-    /// The guarantee of this Flow, as it is now.
+    /// The guarantee of this Flow, as it is now: what only the source can tell counts once [`Flow::streams`] has asked it.
     #[must_use]
     pub fn guarantee(&self) -> DeliveryGuarantee {
-        let deltas = self
-            .plan
-            .source
-            .streams
-            .iter()
-            .any(|rule| !rule.cursor_field.is_empty());
         match self.destination.authority() {
-            _ if deltas && !self.source.late_commits_safe() => DeliveryGuarantee::MayMissLateCommits,
+            _ if self.misses.load(Ordering::Relaxed) => DeliveryGuarantee::MayMissLateCommits,
             Authority::Store => DeliveryGuarantee::AtLeastOnce,
             _ if !self.source.replayable() => DeliveryGuarantee::AtLeastOnce,
             Authority::Destination => DeliveryGuarantee::ExactlyOnce,
@@ -232,10 +236,17 @@ impl Flow {
     /// `config` where one does not exist.
     pub async fn streams(&self, only: &[String]) -> Result<Vec<StreamSpec>> {
         let source = self.source.as_ref();
-        self.backoff
+        let streams = self
+            .backoff
             .retry(|| streams::settle(&self.plan, source, only))
             .await
-            .context(format!("source {}", self.plan.source.name))
+            .context(format!("source {}", self.plan.source.name))?;
+        let misses = streams.iter().any(|stream| {
+            let deltas = !stream.cursor.is_empty() && stream.write_mode != WriteMode::Overwrite;
+            deltas && !source.late_commits_safe(stream)
+        });
+        self.misses.store(misses, Ordering::Relaxed);
+        Ok(streams)
     }
 
     /// The id of a stream's shard.
