@@ -243,12 +243,13 @@ def test_the_trigger_command_keeps_comments_and_is_taken_by_the_next_watch(
     assert wrong.returncode == 2 and "full_load" in wrong.stderr
 
 
+@pytest.mark.parametrize("mode", ["Batch", "Continuous"])
 def test_an_interval_loads_again_and_a_restart_makes_no_full_load(
-    workdir: Path, write_csv: Write, manifest: Write, watch: Callable[..., Watch], lake: Lake
+    mode: str, workdir: Path, write_csv: Write, manifest: Write, watch: Callable[..., Watch], lake: Lake
 ) -> None:
     orders = write_csv("orders.csv", ROWS)
     source = {**csv_source(orders, primary_key=["id"]), "fullLoadInterval": "1h", "deltaLoadInterval": "1s"}
-    path = manifest(source=source, destination=parquet_files(workdir / "out"))
+    path = manifest(source=source, destination=parquet_files(workdir / "out"), mode=mode)
     running = watch(path)
     running.wait(2)
     write_csv("orders.csv", [*ROWS, {"id": 4, "n": 1}])
@@ -260,6 +261,24 @@ def test_an_interval_loads_again_and_a_restart_makes_no_full_load(
     assert {s["load"] for s in running.wait(2)} == {"delta"}
     assert running.stop(signal.SIGTERM) == 0
     assert sorted(row["id"] for row in lake.rows(path)) == [1, 2, 3, 4]
+
+
+def test_a_continuous_flow_of_a_source_that_is_read_takes_triggers_and_runs_once_without_watch(
+    millrace: Millrace, workdir: Path, write_csv: Write, manifest: Write, watch: Callable[..., Watch], lake: Lake
+) -> None:
+    orders = write_csv("orders.csv", ROWS)
+    source = csv_source(orders, primary_key=["id"])
+    path = manifest(source=source, destination=parquet_files(workdir / "out"), mode="Continuous")
+    assert millrace("run", path).returncode == 0
+    assert len(lake.rows(path)) == len(ROWS)
+    running = watch(path)
+    running.wait(1)
+    write_csv("orders.csv", [*ROWS, {"id": 4, "n": 1}])
+    annotate(path, "Flow", "delta_load", "1")
+    until(lambda: [t["state"] for t in running.triggers()] == ["Succeeded"])
+    assert [s["inserted"] for s in running.loads()][-1] == 1
+    assert running.stop() == 0
+    assert len(lake.rows(path)) == len(ROWS) + 1
 
 
 def test_changed_manifests_are_read_again_and_wrong_ones_leave_all_as_it_was(

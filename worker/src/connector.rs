@@ -304,8 +304,8 @@ pub trait Source: Send + Sync {
     fn replayable(&self) -> bool {
         true
     }
-    /// Rows of transactions that are still open cannot be missed by a delta.
-    fn late_commits_safe(&self) -> bool {
+    /// Rows that are committed late cannot be missed by a delta of this stream, as far as the last discovery tells.
+    fn late_commits_safe(&self, _stream: &StreamSpec) -> bool {
         true
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! In: the recipe's `rateLimit`. Out: [`RateLimiter::wait`], which every request to the system goes through.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use millrace_crds::plan::RateLimit;
 use tokio::{sync::Mutex, time::Instant};
@@ -14,6 +14,14 @@ pub struct RateLimiter(Option<Arc<(RateLimit, Mutex<Bucket>)>>);
 struct Bucket {
     tokens: f64,
     filled: Instant,
+}
+
+impl fmt::Debug for RateLimiter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("RateLimiter")
+            .field(&self.0.as_ref().map(|shared| shared.0))
+            .finish()
+    }
 }
 
 impl RateLimiter {

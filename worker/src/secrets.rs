@@ -1,7 +1,8 @@
 //! Where credentials are found, and their values for as long as a connection needs them.
 //!
 //! In: the places that a plan names, and the `v1` Secrets of local manifests. Out: values that never print.
-//! They are read anew at each call, so that a rotated Secret is used by the next connection.
+//! They are read anew at each call, so that a rotated Secret is used by the next connection. A line end at the end of
+//! a file or Secret is no part of the value.
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
@@ -54,7 +55,7 @@ impl Secrets {
             CredentialPlace::Secret { name: secret, key } => self
                 .local
                 .get(&(secret.clone(), key.clone()))
-                .cloned()
+                .map(|value| line(value.expose_secret()))
                 .ok_or_else(|| {
                     missing(format!(
                         "no Secret `{secret}` with key `{key}` is in these manifests"
@@ -68,7 +69,7 @@ impl Secrets {
                 })?
             }
             CredentialPlace::File(path) => std::fs::read_to_string(self.base.join(path))
-                .map(|text| SecretString::from(text.trim_end_matches(['\n', '\r']).to_owned()))
+                .map(|text| line(&text))
                 .map_err(|error| missing(format!("cannot read {path}: {error}")))?,
         };
         Ok(Some(value))
@@ -94,3 +95,11 @@ impl Secrets {
         Ok(self.get(name)?.map(|secret| secret.expose_secret().to_owned()))
     }
 }
+
+/// Without the line end that editors and `kubectl create secret --from-file` leave.
+fn line(text: &str) -> SecretString {
+    SecretString::from(text.trim_end_matches(['\n', '\r']))
+}
+
+#[cfg(test)]
+mod tests;

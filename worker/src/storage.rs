@@ -9,6 +9,7 @@ mod connect;
 mod credentials;
 mod fault;
 mod input;
+mod limited;
 mod local;
 mod location;
 mod remote;
@@ -36,6 +37,7 @@ pub use self::{
 use self::{local::Local, remote::Remote};
 use crate::{
     error::{Error, Result},
+    rate::RateLimiter,
     secrets::Secrets,
 };
 
@@ -69,7 +71,8 @@ impl fmt::Debug for Storage {
 
 impl Storage {
     /// Opens the place that `url` names: a path (relative to `base_dir`), `file://`, `s3://bucket/prefix`,
-    /// `gs://bucket/prefix`, `http://` or `https://`. Makes nothing and sends nothing.
+    /// `gs://bucket/prefix`, `http://` or `https://`. Makes nothing and sends nothing. Every request that is sent later
+    /// waits for `limiter`.
     ///
     /// # Errors
     /// `config` for a URL of another scheme, a wrong setting, or a credential that is named and missing.
@@ -77,13 +80,14 @@ impl Storage {
         url: &str,
         connection: &Map<String, Value>,
         secrets: &Secrets,
+        limiter: &RateLimiter,
         base_dir: Option<&Path>,
     ) -> Result<Self> {
         let location = Location::parse(url, base_dir)?;
         let connect = Connect::from_map(connection)?;
         let backend = match location {
             Location::Local(root) => Backend::Local(Local::new(root)),
-            other => Backend::Remote(connect::open(other, &connect, secrets)?),
+            other => Backend::Remote(connect::open(other, &connect, secrets, limiter)?),
         };
         Ok(Self(Arc::new(backend)))
     }
@@ -97,6 +101,7 @@ impl Storage {
         url: &str,
         connection: &Map<String, Value>,
         secrets: &Secrets,
+        limiter: &RateLimiter,
         base_dir: Option<&Path>,
     ) -> Result<(Self, String)> {
         if let Location::Http { server, path } = Location::parse(url, base_dir)? {
@@ -105,11 +110,14 @@ impl Storage {
                 server,
                 path: String::new(),
             };
-            let backend = Backend::Remote(connect::open(root, &connect, secrets)?);
+            let backend = Backend::Remote(connect::open(root, &connect, secrets, limiter)?);
             return Ok((Self(Arc::new(backend)), path));
         }
         let (root, rest) = split_pattern(url);
-        Ok((Self::open(root, connection, secrets, base_dir)?, rest.to_owned()))
+        Ok((
+            Self::open(root, connection, secrets, limiter, base_dir)?,
+            rest.to_owned(),
+        ))
     }
 
     /// A directory of this machine.

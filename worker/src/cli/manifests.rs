@@ -155,12 +155,12 @@ impl Loaded {
         let from = System::of_source(plan.flow.clone(), &plan.source, &secrets);
         let source =
             connectors::source(from).map_err(|error| self.at_source(error, namespace, &plan.source.name))?;
-        let destination =
-            connectors::destination(System::of_destination(plan, &secrets)).map_err(|error| {
-                let place = self.resources.flow(namespace, name).map(|flow| &flow.place);
-                placed(error, place, &format!("Flow/{name}"), "spec.destination")
-            })?;
-        Flow::with_ends(plan.clone(), &secrets, source, destination)
+        let to = System::of_destination(plan, &secrets);
+        let destination = connectors::destination(to.clone()).map_err(|error| {
+            let place = self.resources.flow(namespace, name).map(|flow| &flow.place);
+            placed(error, place, &format!("Flow/{name}"), "spec.destination")
+        })?;
+        Flow::with_ends(plan.clone(), &secrets, source, destination, to)
             .await
             .context(full_name(plan))
     }

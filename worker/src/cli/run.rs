@@ -7,7 +7,7 @@
 mod args;
 
 use futures::{StreamExt, stream};
-use millrace_crds::{JobPlan, Plan, flow::Mode};
+use millrace_crds::{JobPlan, Plan};
 
 pub(super) use self::args::RunArgs;
 use super::{
@@ -218,7 +218,7 @@ async fn one(task: Task, request: &Request, display: &Display) -> Ended {
 
 /// A stream that never ends, unless one load of it is asked for.
 fn is_continuous(flow: &Flow, request: &Request) -> bool {
-    flow.plan.run.mode == Mode::Continuous && request.load.is_none() && !request.dry_run
+    flow.is_continuous() && request.load.is_none() && !request.dry_run
 }
 
 /// Runs with a display.

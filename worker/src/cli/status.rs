@@ -5,10 +5,7 @@
 
 use clap::Args;
 use jiff::Timestamp;
-use millrace_crds::{
-    Plan,
-    flow::{Mode, TriggerState},
-};
+use millrace_crds::{Plan, flow::TriggerState};
 use serde_json::{Value, json};
 
 use super::{
@@ -77,7 +74,7 @@ async fn status(loaded: &Loaded, plan: &Plan) -> Result<Status> {
     let streams = history::standing(&flow).await?;
     let books = Books::new(flow.store.clone(), &plan.state.id, &plan.flow.uid);
     let schedule = Schedule::new(plan, history::last(&streams, &[]), Timestamp::now())?;
-    let timed = schedule.is_timed() && plan.run.mode == Mode::Batch;
+    let timed = schedule.is_timed() && !flow.is_continuous();
     let next = schedule.next().filter(|_| timed && !plan.run.suspend);
     Ok(Status {
         streams,
@@ -104,7 +101,7 @@ impl Status {
                 lines.push("a `run --watch` loads it at once".to_owned());
             }
             Some(next) => lines.push(format!("next load by a `run --watch`: {next:.0}")),
-            None if self.flow.plan.run.mode == Mode::Continuous => {
+            None if self.flow.is_continuous() => {
                 lines.push("continuous: loaded all the time while a run is at work".to_owned());
             }
             None if self.timed => lines.push("no load is planned".to_owned()),

@@ -22,6 +22,7 @@ mod commit;
 mod config;
 mod connect;
 mod decode;
+mod defaults;
 mod destination;
 mod discover;
 mod encode;

@@ -12,9 +12,8 @@ use serde::Serialize;
 use tokio::sync::Mutex;
 
 use crate::{
-    connector::Refused,
+    connector::{Refused, System},
     error::{Context, Error, Result},
-    secrets::Secrets,
     storage::Storage,
 };
 
@@ -53,9 +52,9 @@ impl Place {
     /// The place that a plan names for a stream: `deadLetter`, else `_refused/` beside the files of a `file`
     /// destination, else `_refused/` in the current directory.
     #[must_use]
-    pub fn of(plan: &millrace_crds::plan::Plan, stream: &str, secrets: &Secrets, key: String) -> Self {
+    pub fn of(plan: &millrace_crds::plan::Plan, stream: &str, destination: &System, key: String) -> Self {
         let flow = &plan.flow;
-        let system = &plan.destination.system;
+        let system = &destination.plan;
         let values = Values {
             namespace: &flow.namespace,
             flow: &flow.name,
@@ -74,7 +73,7 @@ impl Place {
             .parse::<Template>()
             .and_then(|template| template.render(&values))
             .map_err(|error| Error::config(format!("deadLetter.url: {error}")))
-            .and_then(|url| Storage::open(&url, &settings, secrets, base));
+            .and_then(|url| Storage::open(&url, &settings, &destination.secrets, &destination.limiter, base));
         Self { storage, key }
     }
 }

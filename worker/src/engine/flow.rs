@@ -3,11 +3,18 @@
 //! In: a plan and a [`Request`]. Out: a [`Report`] with the counts of each stream. Streams run side by side, and one
 //! stream's failure does not stop the others; the run has failed then, and says which and why.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use futures::{StreamExt, stream};
 use millrace_crds::{
-    flow::{DeliveryGuarantee, WriteMode},
+    flow::{DeliveryGuarantee, Mode, WriteMode},
     plan::Plan,
 };
 
@@ -27,7 +34,7 @@ use crate::{
     connectors,
     error::{Context, Error, ErrorKind, Result},
     protocol::{self, Claim, Permit, ShardId},
-    secrets::{LocalSecrets, Secrets},
+    secrets::LocalSecrets,
     state::{self, Run, Store},
     stream::StreamSpec,
 };
@@ -80,7 +87,9 @@ pub struct Flow {
     pub destination: Arc<dyn Destination>,
     /// The state store.
     pub store: Arc<dyn Store>,
-    destination_secrets: Secrets,
+    destination_system: System,
+    /// A delta may miss rows that are committed late, as far as the source has told by now.
+    misses: AtomicBool,
     scratch: Option<PathBuf>,
     backoff: Backoff,
 }
@@ -143,12 +152,13 @@ impl Flow {
     /// # Errors
     /// `config` where a connector cannot be made from its settings.
     pub async fn with_source(plan: Plan, local: &Arc<LocalSecrets>, source: Arc<dyn Source>) -> Result<Self> {
-        let destination =
-            connectors::destination(System::of_destination(&plan, local)).context("destination")?;
-        Self::with_ends(plan, local, source, destination).await
+        let system = System::of_destination(&plan, local);
+        let destination = connectors::destination(system.clone()).context("destination")?;
+        Self::with_ends(plan, local, source, destination, system).await
     }
 
-    /// As [`Flow::open`], with both ends there already.
+    /// As [`Flow::open`], with both ends there already, and what the destination was made from: refused rows go there, too,
+    /// under the same rate limit.
     ///
     /// # Errors
     /// `config` where the state store cannot be made from its settings.
@@ -157,15 +167,16 @@ impl Flow {
         local: &Arc<LocalSecrets>,
         source: Arc<dyn Source>,
         destination: Arc<dyn Destination>,
+        destination_system: System,
     ) -> Result<Self> {
         let base = PathBuf::from(plan.source.system.base_dir.as_deref().unwrap_or("."));
-        let destination_secrets = System::of_destination(&plan, local).secrets;
         Ok(Self {
             source,
             destination,
             store: state::open(&plan.state, local, &base).await.context("state")?,
             plan: Arc::new(plan),
-            destination_secrets,
+            destination_system,
+            misses: AtomicBool::new(false),
             scratch: std::env::var_os("MILLRACE_SCRATCH_DIR").map(PathBuf::from),
             backoff: Backoff {
                 tries: 4,
@@ -181,17 +192,18 @@ impl Flow {
         format!("{}/{}", self.plan.flow.namespace, self.plan.flow.name)
     }
 
-    /// The guarantee of this Flow, as it is now.
+    /// Its source sends by itself, and it follows. A source that is read is loaded by intervals, schedules and triggers,
+    /// whatever the mode.
+    #[must_use]
+    pub fn is_continuous(&self) -> bool {
+        self.plan.run.mode == Mode::Continuous && self.source.push().is_some()
+    }
+
+    /// The guarantee of this Flow, as it is now: what only the source can tell counts once [`Flow::streams`] has asked it.
     #[must_use]
     pub fn guarantee(&self) -> DeliveryGuarantee {
-        let deltas = self
-            .plan
-            .source
-            .streams
-            .iter()
-            .any(|rule| !rule.cursor_field.is_empty());
         match self.destination.authority() {
-            _ if deltas && !self.source.late_commits_safe() => DeliveryGuarantee::MayMissLateCommits,
+            _ if self.misses.load(Ordering::Relaxed) => DeliveryGuarantee::MayMissLateCommits,
             Authority::Store => DeliveryGuarantee::AtLeastOnce,
             _ if !self.source.replayable() => DeliveryGuarantee::AtLeastOnce,
             Authority::Destination => DeliveryGuarantee::ExactlyOnce,
@@ -224,10 +236,17 @@ impl Flow {
     /// `config` where one does not exist.
     pub async fn streams(&self, only: &[String]) -> Result<Vec<StreamSpec>> {
         let source = self.source.as_ref();
-        self.backoff
+        let streams = self
+            .backoff
             .retry(|| streams::settle(&self.plan, source, only))
             .await
-            .context(format!("source {}", self.plan.source.name))
+            .context(format!("source {}", self.plan.source.name))?;
+        let misses = streams.iter().any(|stream| {
+            let deltas = !stream.cursor.is_empty() && stream.write_mode != WriteMode::Overwrite;
+            deltas && !source.late_commits_safe(stream)
+        });
+        self.misses.store(misses, Ordering::Relaxed);
+        Ok(streams)
     }
 
     /// The id of a stream's shard.
@@ -292,7 +311,7 @@ impl Flow {
             },
             scratch: self.scratch.clone(),
             allow_deletes: request.allow_deletes,
-            destination_secrets: self.destination_secrets.clone(),
+            destination_system: self.destination_system.clone(),
             dry_run: request.dry_run,
             run: match request.run.as_str() {
                 "" => uuid::Uuid::new_v4().to_string(),

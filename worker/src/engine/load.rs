@@ -20,7 +20,9 @@ use super::{
     progress::{Phase, Progress},
 };
 use crate::{
-    connector::{Authority, IndexColumns, Load, Position, Range, Shard, Source, StageRequest, Staged},
+    connector::{
+        Authority, IndexColumns, Load, Position, Range, Shard, Source, StageRequest, Staged, System,
+    },
     diff::{
         buckets::Buckets,
         candidates::{Candidates, Kept},
@@ -30,7 +32,6 @@ use crate::{
     },
     error::{Context, Error, Result},
     protocol::{self, Commit, Permit},
-    secrets::Secrets,
     state::{Run, Store},
     stream::StreamSpec,
     types::odcs_fields,
@@ -54,8 +55,8 @@ pub struct Setting {
     pub scratch: Option<std::path::PathBuf>,
     /// Full loads may delete more than the Flow's limit.
     pub allow_deletes: bool,
-    /// The credentials of the destination, beside which refused rows go.
-    pub destination_secrets: Secrets,
+    /// The destination, beside which refused rows go.
+    pub destination_system: System,
     /// Nothing is staged or committed; the counts are what a run would do.
     pub dry_run: bool,
     /// The run's id.
@@ -135,7 +136,7 @@ fn dead_letters(setting: &Setting, target: &Target<'_>) -> DeadLetters {
     let place = Place::of(
         &setting.plan,
         stream,
-        &setting.destination_secrets,
+        &setting.destination_system,
         format!("{generation}-{epoch}-{seq}.ndjson"),
     );
     DeadLetters::new(place, stream, &setting.run)

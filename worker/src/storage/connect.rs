@@ -1,4 +1,4 @@
-//! The client of a remote store: endpoint, region, credentials, time-outs, retries.
+//! The client of a remote store: endpoint, region, credentials, time-outs, retries, rate limit.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,9 +9,10 @@ use object_store::{
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
-use super::{credentials, fault, location::Location, remote::Remote};
+use super::{credentials, fault, limited::Limited, location::Location, remote::Remote};
 use crate::{
     error::{Error, Result},
+    rate::RateLimiter,
     secrets::Secrets,
 };
 
@@ -56,18 +57,25 @@ fn setting<T: DeserializeOwned>(connection: &Map<String, Value>, name: &str) -> 
 }
 
 /// The client for a location that is not local.
-pub(super) fn open(location: Location, connect: &Connect, secrets: &Secrets) -> Result<Remote> {
+pub(super) fn open(
+    location: Location,
+    connect: &Connect,
+    secrets: &Secrets,
+    limiter: &RateLimiter,
+) -> Result<Remote> {
+    let limited = Limited(limiter.clone());
     match location {
         Location::S3 { bucket, prefix } => {
             let place = format!("s3://{bucket}");
-            let store =
-                s3(&bucket, connect, secrets).map_err(|error| fault::explain(&place, "open", error))?;
+            let store = s3(&bucket, connect, secrets, limited)
+                .map_err(|error| fault::explain(&place, "open", error))?;
             Ok(Remote::new(store?, place, prefix, true))
         }
         Location::Gs { bucket, prefix } => {
             let place = format!("gs://{bucket}");
             let key = secrets.plain("serviceAccountKey")?;
-            let store = gs(&bucket, connect, key).map_err(|error| fault::explain(&place, "open", error))?;
+            let store =
+                gs(&bucket, connect, key, limited).map_err(|error| fault::explain(&place, "open", error))?;
             Ok(Remote::new(store, place, prefix, true))
         }
         Location::Http { server, path } => {
@@ -80,6 +88,7 @@ pub(super) fn open(location: Location, connect: &Connect, secrets: &Secrets) -> 
             // has a time-out of its own for each piece.
             let store = HttpBuilder::new()
                 .with_url(server.as_str())
+                .with_http_connector(limited)
                 .with_client_options(client().with_timeout_disabled())
                 .with_retry(retry())
                 .build()
@@ -92,9 +101,15 @@ pub(super) fn open(location: Location, connect: &Connect, secrets: &Secrets) -> 
 
 type Built<T> = object_store::Result<T>;
 
-fn s3(bucket: &str, connect: &Connect, secrets: &Secrets) -> Built<Result<Arc<dyn ObjectStore>>> {
+fn s3(
+    bucket: &str,
+    connect: &Connect,
+    secrets: &Secrets,
+    limited: Limited,
+) -> Built<Result<Arc<dyn ObjectStore>>> {
     let mut builder = AmazonS3Builder::new()
         .with_bucket_name(bucket)
+        .with_http_connector(limited)
         .with_client_options(client())
         .with_retry(retry())
         .with_virtual_hosted_style_request(!connect.path_style.unwrap_or(connect.endpoint.is_some()))
@@ -123,13 +138,14 @@ fn s3(bucket: &str, connect: &Connect, secrets: &Secrets) -> Built<Result<Arc<dy
     Ok(Ok(Arc::new(builder.build()?)))
 }
 
-fn gs(bucket: &str, connect: &Connect, key: Option<String>) -> Built<Arc<dyn ObjectStore>> {
+fn gs(bucket: &str, connect: &Connect, key: Option<String>, limited: Limited) -> Built<Arc<dyn ObjectStore>> {
     let mut builder = match &key {
         Some(_) => GoogleCloudStorageBuilder::new(),
         None => GoogleCloudStorageBuilder::from_env(),
     };
     builder = builder
         .with_bucket_name(bucket)
+        .with_http_connector(limited)
         .with_client_options(client())
         .with_retry(retry())
         .with_skip_signature(connect.anonymous);

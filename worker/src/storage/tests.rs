@@ -89,7 +89,7 @@ async fn behaves(storage: &Storage) {
 async fn a_directory_behaves() {
     let directory = tempfile::tempdir().unwrap();
     let url = format!("file://{}/below/it", directory.path().display());
-    let storage = Storage::open(&url, &Map::new(), &no_secrets(), None).unwrap();
+    let storage = Storage::open(&url, &Map::new(), &no_secrets(), &RateLimiter::default(), None).unwrap();
     behaves(&storage).await;
     assert!(
         storage
@@ -118,7 +118,7 @@ pub(crate) fn s3_for_tests() -> Option<Storage> {
     let (endpoint, bucket) = (variable("ENDPOINT")?, variable("BUCKET")?);
     let url = format!("s3://{bucket}/storage-{}", uuid::Uuid::new_v4());
     let connection = settings(&[("endpoint", endpoint.into()), ("region", "us-east-1".into())]);
-    Some(Storage::open(&url, &connection, &s3_secrets(), None).unwrap())
+    Some(Storage::open(&url, &connection, &s3_secrets(), &RateLimiter::default(), None).unwrap())
 }
 
 /// The key pair of that server.
@@ -183,8 +183,16 @@ async fn a_web_file_is_read_and_its_query_is_kept_and_not_shown() {
             false => reply(request, "404 Not Found", b""),
         },
     );
-    let open =
-        |path: &str| Storage::open_at(&format!("{url}/{path}"), &Map::new(), &no_secrets(), None).unwrap();
+    let open = |path: &str| {
+        Storage::open_at(
+            &format!("{url}/{path}"),
+            &Map::new(),
+            &no_secrets(),
+            &RateLimiter::default(),
+            None,
+        )
+        .unwrap()
+    };
     let (storage, key) = open("in%20it/a.csv?token=hush");
     assert_eq!(key, "in it/a.csv");
     let object = storage.head(&key).await.unwrap().unwrap();
@@ -223,7 +231,14 @@ async fn refusals_are_for_a_person_and_trouble_is_tried_again() {
         from: millrace_crds::plan::CredentialPlace::File("key".into()),
     };
     let secrets = Secrets::new(vec![place], Arc::default(), directory.path().to_owned());
-    let storage = Storage::open("s3://bucket", &connection, &secrets, None).unwrap();
+    let storage = Storage::open(
+        "s3://bucket",
+        &connection,
+        &secrets,
+        &RateLimiter::default(),
+        None,
+    )
+    .unwrap();
 
     let refused = storage.get("forbidden").await.unwrap_err();
     assert_eq!(
@@ -254,7 +269,9 @@ async fn refusals_are_for_a_person_and_trouble_is_tried_again() {
 
 #[test]
 fn wrong_places_are_refused_with_what_to_write() {
-    let open = |url: &str| Storage::open(url, &Map::new(), &no_secrets(), None).unwrap_err();
+    let open = |url: &str| {
+        Storage::open(url, &Map::new(), &no_secrets(), &RateLimiter::default(), None).unwrap_err()
+    };
     for url in [
         "ftp://host/x",
         "s3://",
@@ -267,7 +284,14 @@ fn wrong_places_are_refused_with_what_to_write() {
         assert!(!error.to_string().contains("hush"), "{error}");
     }
     let connection = settings(&[("pathStyle", "yes".into())]);
-    let error = Storage::open("s3://b", &connection, &no_secrets(), None).unwrap_err();
+    let error = Storage::open(
+        "s3://b",
+        &connection,
+        &no_secrets(),
+        &RateLimiter::default(),
+        None,
+    )
+    .unwrap_err();
     assert!(error.message.contains("connection.pathStyle"), "{error}");
 }
 
@@ -281,4 +305,30 @@ fn a_pattern_begins_at_the_first_part_that_is_one() {
     assert_eq!(split_pattern("file:///data/x.csv"), ("file:///data", "x.csv"));
     assert_eq!(split_pattern("{stream}.csv"), (".", "{stream}.csv"));
     assert_eq!(split_pattern("../up/x"), ("../up", "x"));
+}
+
+#[tokio::test]
+async fn a_rate_limit_holds_for_every_request_of_all_clones() {
+    let (url, seen) = serve(|request| reply(request, "200 OK", b"abc"));
+    let limiter = RateLimiter::new(Some(millrace_crds::plan::RateLimit {
+        requests_per_second: 20.0,
+        burst: 1,
+    }));
+    let storage = Storage::open(&url, &Map::new(), &no_secrets(), &limiter, None).unwrap();
+    let began = std::time::Instant::now();
+    let reads = ["a", "b", "c", "d", "e"].map(|key| {
+        let storage = storage.clone();
+        async move {
+            let object = storage.head(key).await.unwrap().unwrap();
+            read_all(&storage, &object, 0..object.size).await.unwrap()
+        }
+    });
+    assert_eq!(futures::future::join_all(reads).await, vec![b"abc"; 5]);
+    let sent = seen.lock().unwrap().len();
+    assert_eq!(sent, 10);
+    assert!(
+        began.elapsed().as_millis() >= 9 * 50,
+        "{sent} in {:?}",
+        began.elapsed()
+    );
 }

@@ -7,7 +7,6 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use millrace_crds::flow::Mode;
 use tokio::sync::{Semaphore, watch};
 
 use super::{tally::Tally, task::Task, unit::Unit};
@@ -192,7 +191,7 @@ impl Follower {
             return Ok(Some(Task::Asked(wanted)));
         }
         let now = Timestamp::now();
-        if self.is_continuous() {
+        if self.flow.is_continuous() {
             let due = self.continuous.is_some_and(|(at, _)| at <= now);
             return Ok(due.then_some(Task::Continuous));
         }
@@ -218,16 +217,12 @@ impl Follower {
         Ok(answer)
     }
 
-    fn is_continuous(&self) -> bool {
-        self.unit.plan.run.mode == Mode::Continuous
-    }
-
     /// How long there is nothing to do; `None`: until the manifests change.
     fn idle(&self) -> Option<Duration> {
         if self.unit.plan.run.suspend || !self.unit.scheduled || self.streams.is_none() {
             return None;
         }
-        let next = match self.is_continuous() {
+        let next = match self.flow.is_continuous() {
             true => self.continuous.map(|(at, _)| at),
             false => self.schedule.next(),
         };

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use millrace_crds::{JobPlan, flow::Mode, job::Load};
+use millrace_crds::{JobPlan, job::Load};
 use tokio::sync::watch;
 
 use super::unit::Unit;
@@ -79,7 +79,7 @@ impl Task {
                 })
                 .await
             }
-            Self::Batch(batch) if batch.is_delta() && flow.plan.run.mode == Mode::Continuous => {
+            Self::Batch(batch) if batch.is_delta() && flow.is_continuous() => {
                 // The stream made way for it, and has committed all that had come.
                 let unknown = wanted(&flow, batch, &base.streams).await?.unknown;
                 return Ok(Done {

@@ -38,7 +38,13 @@ impl FileSource {
     pub fn new(system: &System) -> Result<Self> {
         let config: FileConfig = crate::connectors::config(system)?;
         let base = system.plan.base_dir.as_deref().map(Path::new);
-        let (storage, rest) = Storage::open_at(&config.url, &system.plan.settings(), &system.secrets, base)?;
+        let (storage, rest) = Storage::open_at(
+            &config.url,
+            &system.plan.settings(),
+            &system.secrets,
+            &system.limiter,
+            base,
+        )?;
         let pattern = Pattern::new(&rest, !storage.lists())?;
         let name = match system.streams.as_slice() {
             [name] if !pattern.per_stream() => Some(name.clone()),

@@ -193,8 +193,15 @@ impl FileTarget {
 
     async fn open(&self, stream: &str) -> Result<(Storage, Arc<dyn CasStore>)> {
         let url = self.url(stream)?;
-        let base = self.system.plan.base_dir.as_deref().map(Path::new);
-        let storage = Storage::open(&url, &self.system.plan.settings(), &self.system.secrets, base)?;
+        let system = &self.system;
+        let base = system.plan.base_dir.as_deref().map(Path::new);
+        let storage = Storage::open(
+            &url,
+            &system.plan.settings(),
+            &system.secrets,
+            &system.limiter,
+            base,
+        )?;
         let heads: Arc<dyn CasStore> = match (storage.local_path("")?, url.strip_prefix("s3://")) {
             (Some(root), _) => Arc::new(DirectoryCas::new(root)),
             (None, Some(rest)) => {
@@ -206,7 +213,11 @@ impl FileTarget {
                     region: self.config.region.clone(),
                     credentials: Vec::new(),
                 };
-                Arc::new(S3Cas::connect(&place, &self.system.secrets).await?)
+                Arc::new(
+                    S3Cas::connect(&place, &system.secrets)
+                        .await?
+                        .limited(&system.limiter),
+                )
             }
             _ => {
                 return Err(Error::config(format!(

@@ -9,9 +9,11 @@ use millrace_crds::schema::Field as Declared;
 use tokio_postgres::{Row, types::Type};
 
 use super::{
+    defaults::is_servers_time,
     ident::qualified,
     link::Link,
     types::{Attribute, Catalogue, Column, parse_decimal},
+    watermark::Clock,
 };
 use crate::{
     connector::StreamInfo,
@@ -52,8 +54,9 @@ const RELATIONS: &str = "SELECT c.oid, n.nspname, c.relname, c.relkind, \
      ORDER BY n.nspname, c.relname";
 
 const ATTRIBUTES: &str = "SELECT a.attrelid, a.attname, a.atttypid, a.atttypmod, a.attndims::int4, a.attnotnull, \
-       format_type(a.atttypid, a.atttypmod) \
-     FROM pg_attribute a WHERE a.attrelid = ANY ($1) AND a.attnum > 0 AND NOT a.attisdropped \
+       format_type(a.atttypid, a.atttypmod), pg_get_expr(d.adbin, d.adrelid) \
+     FROM pg_attribute a \
+     LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum AND a.attgenerated = '' WHERE a.attrelid = ANY ($1) AND a.attnum > 0 AND NOT a.attisdropped \
        AND has_column_privilege(a.attrelid, a.attnum, 'SELECT') ORDER BY a.attrelid, a.attnum";
 
 const INDEXES: &str = "SELECT i.indrelid, i.indisprimary, \
@@ -121,6 +124,7 @@ fn attribute(row: &Row) -> Attribute {
         dimensions: row.get(4),
         not_null: row.get(5),
         sql_type: row.get(6),
+        default: row.get(7),
     }
 }
 
@@ -174,6 +178,22 @@ impl Table {
             .iter()
             .map(|attribute| types.column(attribute, decimal(&attribute.name)))
             .collect()
+    }
+
+    /// The columns of times that writers may fill by their own clocks: the server is not known to fill them.
+    pub(super) fn writers_times(&self, types: &Catalogue, zone: &str) -> Vec<String> {
+        let columns = self.columns(types, None);
+        let times = self
+            .attributes
+            .iter()
+            .zip(&columns)
+            .filter(|(attribute, column)| {
+                let clock = Clock::of(column);
+                let default = attribute.default.as_deref();
+                clock != Clock::Counter
+                    && !default.is_some_and(|default| is_servers_time(default, clock, zone))
+            });
+        times.map(|(attribute, _)| attribute.name.clone()).collect()
     }
 
     /// What discovery tells of it.

@@ -3,9 +3,12 @@
 //! In: the settings and a stream. Out: a [`Load`](crate::connector::Load) whose parts all see the same rows,
 //! however long they are read and whatever is written meanwhile.
 
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use async_trait::async_trait;
@@ -37,6 +40,8 @@ pub(super) struct PostgresSource {
     server: Arc<Server>,
     /// What the last connection found; before the first one nothing speaks against it.
     safe: AtomicBool,
+    /// By stream, the columns of times that its writers may fill by their own clocks.
+    writers_times: Mutex<HashMap<String, Vec<String>>>,
 }
 
 impl PostgresSource {
@@ -52,6 +57,7 @@ impl PostgresSource {
         Ok(Self {
             server: Arc::new(server),
             safe: AtomicBool::new(true),
+            writers_times: Mutex::default(),
         })
     }
 
@@ -70,6 +76,12 @@ impl Source for PostgresSource {
         let mut link = self.connect().await?;
         let types = Catalogue::read(&mut link).await?;
         let tables = discover::tables(&mut link, self.server.config.schema.as_deref()).await?;
+        let config = &self.server.config;
+        let zone = config.cursor_time_zone.as_deref().unwrap_or(&link.zone);
+        let times = tables
+            .iter()
+            .map(|table| (table.stream.clone(), table.writers_times(&types, zone)));
+        *self.writers_times.lock().unwrap_or_else(PoisonError::into_inner) = times.collect();
         Ok(tables.iter().map(|table| table.info(&types)).collect())
     }
 
@@ -94,8 +106,18 @@ impl Source for PostgresSource {
         Ok(())
     }
 
-    fn late_commits_safe(&self) -> bool {
-        self.safe.load(Ordering::Relaxed)
+    /// A time that clients set says nothing of when its row is committed: only a lookback reaches such rows.
+    fn late_commits_safe(&self, stream: &StreamSpec) -> bool {
+        let times = self.writers_times.lock().unwrap_or_else(PoisonError::into_inner);
+        let by_clients = times
+            .get(&stream.name)
+            .is_some_and(|columns| stream.cursor.first().is_some_and(|first| columns.contains(first)));
+        let looks_back = self
+            .server
+            .config
+            .lookback_time()
+            .is_ok_and(|time| !time.is_zero());
+        self.safe.load(Ordering::Relaxed) && (looks_back || !by_clients)
     }
 }
 

@@ -134,6 +134,8 @@ pub(super) struct Attribute {
     pub(super) dimensions: i32,
     pub(super) not_null: bool,
     pub(super) sql_type: String,
+    /// The expression that fills it where the writer does not.
+    pub(super) default: Option<String>,
 }
 
 impl Catalogue {

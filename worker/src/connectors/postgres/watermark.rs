@@ -42,6 +42,18 @@ pub(super) enum Clock {
     Counter,
 }
 
+impl Clock {
+    /// How a column relates to it.
+    pub(super) fn of(column: &Column) -> Self {
+        match column.base.as_str() {
+            "timestamptz" => Self::Instant,
+            "timestamp" => Self::Local,
+            "date" => Self::Day,
+            _ => Self::Counter,
+        }
+    }
+}
+
 /// The cursor of one stream.
 pub(super) struct Cursor {
     pub(super) columns: Vec<Column>,
@@ -133,12 +145,7 @@ impl Cursor {
         let Some(first) = columns.first() else {
             return Ok(None);
         };
-        let clock = match first.base.as_str() {
-            "timestamptz" => Clock::Instant,
-            "timestamp" => Clock::Local,
-            "date" => Clock::Day,
-            _ => Clock::Counter,
-        };
+        let clock = Clock::of(first);
         let unique = table
             .unique
             .iter()

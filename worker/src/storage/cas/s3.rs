@@ -30,6 +30,7 @@ use super::{Cas, CasStore, Version};
 use crate::{
     backoff::Backoff,
     error::{Error, Result},
+    rate::RateLimiter,
     secrets::Secrets,
 };
 
@@ -46,6 +47,7 @@ pub struct S3Cas {
     /// The server that is named in errors, where it is not AWS.
     server: Option<String>,
     backoff: Backoff,
+    limiter: RateLimiter,
 }
 
 impl S3Cas {
@@ -93,7 +95,15 @@ impl S3Cas {
                 tries: 5,
                 ..Backoff::default()
             },
+            limiter: RateLimiter::default(),
         })
+    }
+
+    /// The same place, with every request waiting for its turn.
+    #[must_use]
+    pub fn limited(mut self, limiter: &RateLimiter) -> Self {
+        self.limiter = limiter.clone();
+        self
     }
 
     fn key(&self, key: &str) -> String {
@@ -118,6 +128,7 @@ impl S3Cas {
     }
 
     async fn get(&self, key: &str) -> Result<Option<(Bytes, Version)>> {
+        self.limiter.wait().await;
         match self
             .client
             .get_object()
@@ -143,11 +154,13 @@ impl CasStore for S3Cas {
     }
 
     async fn create(&self, key: &str, bytes: Bytes) -> Result<Cas> {
+        self.limiter.wait().await;
         let answer = self.put(key, bytes).if_none_match("*").send().await;
         outcome(answer).map_err(|error| self.located(key, error))
     }
 
     async fn swap(&self, key: &str, bytes: Bytes, version: &Version) -> Result<Cas> {
+        self.limiter.wait().await;
         let answer = self.put(key, bytes).if_match(&version.0).send().await;
         outcome(answer).map_err(|error| self.located(key, error))
     }
@@ -162,6 +175,7 @@ impl CasStore for S3Cas {
             .into_paginator()
             .send();
         let mut keys = Vec::new();
+        self.limiter.wait().await;
         while let Some(page) = pages.next().await {
             let page = page.map_err(|error| self.located(prefix, failure(&error)))?;
             let names = page.contents().iter().filter_map(|object| object.key());
@@ -170,6 +184,9 @@ impl CasStore for S3Cas {
                     .filter_map(|name| name.strip_prefix(&own))
                     .map(str::to_owned),
             );
+            if page.is_truncated() == Some(true) {
+                self.limiter.wait().await;
+            }
         }
         Ok(keys)
     }
@@ -180,6 +197,7 @@ impl CasStore for S3Cas {
             .delete_object()
             .bucket(&self.bucket)
             .key(self.key(key));
+        self.limiter.wait().await;
         request
             .send()
             .await

@@ -145,7 +145,7 @@ async fn without_the_right_to_see_others_nothing_is_lost_either() {
     let source = super::super::source(system).unwrap();
     let spec = stream("public.t", &["id"], &["at"]);
     let mut after = delta(&*source, &spec, None).await.watermark;
-    assert!(!source.late_commits_safe());
+    assert!(!source.late_commits_safe(&spec));
     let slow = ground.another().await;
     slow.batch_execute("BEGIN; INSERT INTO t VALUES (1)")
         .await
@@ -251,4 +251,39 @@ async fn rows_without_cursor_are_counted_and_a_backfill_is_half_open() {
     assert!(back.watermark.is_none());
     let full = load(&*source, &spec, &Range::Full).await;
     assert_eq!(full.batch.num_rows(), 5);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_time_that_clients_set_is_safe_with_a_lookback_alone() {
+    let Some(ground) = ground().await else { return };
+    ground
+        .sql(
+            "CREATE TABLE s (id int PRIMARY KEY, server timestamptz DEFAULT now(), local timestamp DEFAULT LOCALTIMESTAMP, \
+             today date DEFAULT CURRENT_DATE, client timestamptz, day date, midnight timestamp DEFAULT CURRENT_DATE); \
+             CREATE VIEW v AS SELECT * FROM s",
+        )
+        .await;
+    let (plain, back) = (
+        ground.source(json!({})),
+        ground.source(json!({"lookback": "48h"})),
+    );
+    plain.discover().await.unwrap();
+    back.discover().await.unwrap();
+    let safe = |source: &dyn Source, table: &str, cursor: &str| {
+        source.late_commits_safe(&stream(&format!("public.{table}"), &["id"], &[cursor]))
+    };
+    for (cursor, expected) in [
+        ("server", true),
+        ("local", true),
+        ("today", true),
+        ("id", true),
+        ("client", false),
+        ("day", false),
+        ("midnight", false),
+    ] {
+        assert_eq!(safe(&*plain, "s", cursor), expected, "{cursor}");
+        assert!(safe(&*back, "s", cursor), "{cursor}");
+    }
+    // What lies below a view is not looked up.
+    assert!(!safe(&*plain, "v", "server"));
 }

@@ -176,7 +176,14 @@ async fn parquet(system: &System, shard: &dyn Shard) -> Vec<RecordBatch> {
     let mut batches = Vec::new();
     for file in shard.files().await.unwrap() {
         let (place, name) = file.rsplit_once('/').unwrap();
-        let storage = Storage::open(place, &system.plan.connection, &system.secrets, None).unwrap();
+        let storage = Storage::open(
+            place,
+            &system.plan.connection,
+            &system.secrets,
+            &system.limiter,
+            None,
+        )
+        .unwrap();
         let bytes: Bytes = storage.get(name).await.unwrap().unwrap();
         let reader = ParquetRecordBatchReaderBuilder::try_new(bytes)
             .unwrap()
