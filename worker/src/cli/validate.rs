@@ -98,6 +98,10 @@ async fn one(loaded: &Loaded, plan: &Plan, connect: bool) -> Vec<Error> {
             return errors;
         }
     };
+    let (found, streams) = match connect {
+        true => tried(&flow).await,
+        false => (Vec::new(), Vec::new()),
+    };
     let guarantee = flow.guarantee();
     let state = place::of(plan).unwrap_or_default();
     if let Err(error) = out::line(format_args!(
@@ -113,7 +117,6 @@ async fn one(loaded: &Loaded, plan: &Plan, connect: bool) -> Vec<Error> {
     if !connect {
         keyless(&name, plan, &unseen_keyless(&flow));
     } else {
-        let (found, streams) = tried(&flow).await;
         let without = streams.iter().filter(|stream| stream.primary_key.is_empty());
         let names: Vec<&str> = without.map(|stream| stream.name.as_str()).collect();
         keyless(&name, plan, &names);
