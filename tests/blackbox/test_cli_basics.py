@@ -153,7 +153,7 @@ def test_a_failed_stream_exits_with_1_and_is_named(
     failed = millrace("run", path, "--output", "json", check=False)
     assert failed.returncode in (1, 3), str(failed)
     assert failed.stream("orders")["outcome"] == "failed"
-    assert "stream orders" in failed.stderr
+    assert 'stream="orders"' in failed.stderr
 
 
 def test_every_command_that_uses_local_state_states_its_place(millrace: Millrace) -> None:

@@ -123,6 +123,9 @@ impl Error {
 /// Adds where it happened, in front.
 pub trait Context<T> {
     /// `context: message`.
+    ///
+    /// # Errors
+    /// The same, so told.
     fn context(self, context: impl fmt::Display) -> Result<T>;
 }
 

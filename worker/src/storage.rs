@@ -131,7 +131,7 @@ impl Storage {
     pub fn place(&self) -> String {
         match &*self.0 {
             Backend::Local(local) => local.root().display().to_string(),
-            Backend::Remote(remote) => remote.place().to_owned(),
+            Backend::Remote(remote) => remote.shown().to_owned(),
         }
     }
 

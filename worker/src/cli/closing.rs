@@ -200,7 +200,10 @@ pub(super) fn sentences(ended: &Ended) -> Vec<String> {
         .collect()
 }
 
-const COLUMNS: [(&str, fn(&Counts) -> u64); 9] = [
+/// A heading and the number under it.
+type Column = (&'static str, fn(&Counts) -> u64);
+
+const COLUMNS: [Column; 9] = [
     ("inserted", |counts| counts.inserted),
     ("updated", |counts| counts.updated),
     ("deleted", |counts| counts.deleted),

@@ -203,7 +203,7 @@ async fn restore(args: &RestoreArgs) -> Result<()> {
         let record = match &args.to {
             Some(text) => admin::restore(store, &shard, revision(text)?, &nonce()).await?,
             None => {
-                let (uid, committed) = selected.from_destination(&shard).await?;
+                let (uid, committed) = selected.word_of_destination(&shard).await?;
                 admin::take_over(store, &shard, &uid, committed, &nonce()).await?
             }
         };

@@ -136,14 +136,10 @@ impl Status {
                 format!("{generation}.{seq}"),
                 time(stream.offset.as_ref().and_then(Standing::full)),
                 time(stream.offset.as_ref().and_then(Standing::delta)),
-                watermark(&self.offset(stream)),
+                watermark(&offset(stream)),
             ]);
         }
         table.trim_fmt()
-    }
-
-    fn offset(&self, stream: &Standing) -> Value {
-        serde_json::to_value(&stream.offset).unwrap_or_default()
     }
 
     fn triggers(&self) -> String {
@@ -184,7 +180,7 @@ impl Status {
                 "commit": stream.at.1,
                 "lastFullLoad": stream.offset.as_ref().and_then(Standing::full),
                 "lastDeltaLoad": stream.offset.as_ref().and_then(Standing::delta),
-                "watermark": self.offset(stream)["watermark"],
+                "watermark": offset(stream)["watermark"],
             })
         };
         json!({
@@ -223,4 +219,8 @@ fn word(state: TriggerState) -> &'static str {
         TriggerState::Succeeded => "Succeeded",
         TriggerState::Failed => "Failed",
     }
+}
+
+fn offset(stream: &Standing) -> Value {
+    serde_json::to_value(&stream.offset).unwrap_or_default()
 }

@@ -98,9 +98,10 @@ async fn one(loaded: &Loaded, plan: &Plan, connect: bool) -> Vec<Error> {
             return errors;
         }
     };
-    let (found, streams) = match connect {
-        true => tried(&flow).await,
-        false => (Vec::new(), Vec::new()),
+    let (found, streams) = if connect {
+        tried(&flow).await
+    } else {
+        (Vec::new(), Vec::new())
     };
     let guarantee = flow.guarantee();
     let state = place::of(plan).unwrap_or_default();
@@ -114,9 +115,7 @@ async fn one(loaded: &Loaded, plan: &Plan, connect: bool) -> Vec<Error> {
         out::warning(format_args!("{name}: it is suspended: nothing starts"));
     }
     errors.extend(flow.require().err());
-    if !connect {
-        keyless(&name, plan, &unseen_keyless(&flow));
-    } else {
+    if connect {
         let without = streams.iter().filter(|stream| stream.primary_key.is_empty());
         let names: Vec<&str> = without.map(|stream| stream.name.as_str()).collect();
         keyless(&name, plan, &names);
@@ -124,6 +123,8 @@ async fn one(loaded: &Loaded, plan: &Plan, connect: bool) -> Vec<Error> {
             errors.extend(transforms::seen(loaded, &flow, &streams).await);
         }
         errors.extend(found.into_iter().map(|error| with_name(error, &name)));
+    } else {
+        keyless(&name, plan, &unseen_keyless(&flow));
     }
     errors
 }

@@ -90,17 +90,18 @@ pub fn decide(
     let mut wanted = HashSet::with_hasher(Spread);
     if few {
         for number in 0..buckets::COUNT {
-            held.push(candidates.take(number)?);
-            wanted.extend(held[number].iter().map(|candidate| candidate.identity));
+            let bucket = candidates.take(number)?;
+            wanted.extend(bucket.iter().map(|candidate| candidate.identity));
+            held.push(bucket);
         }
     }
     let delivered = Buckets::new(scratch, "delivered");
     collect(scope, index, seen, few.then_some(&wanted), &delivered)?;
+    let mut held = held.into_iter();
     for number in 0..buckets::COUNT {
-        let candidates = if few {
-            std::mem::take(&mut held[number])
-        } else {
-            candidates.take(number)?
+        let candidates = match held.next() {
+            Some(bucket) => bucket,
+            None => candidates.take(number)?,
         };
         bucket(scope, candidates, delivered.take(number)?, &mut decisions);
     }

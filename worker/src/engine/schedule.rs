@@ -164,9 +164,9 @@ impl Schedule {
         if let Some(cron) = self
             .cron
             .as_mut()
-            .filter(|_| self.policy != ConcurrencyPolicy::Allow)
+            .filter(|_| self.policy == ConcurrencyPolicy::Forbid)
         {
-            // Ticks that came while the load was at work are left out.
+            // Ticks that came while the load was at work are left out. One that replaces it comes now.
             cron.skip(now);
         }
         let loads_all = matches!(due, Due::First | Due::Full);

@@ -185,7 +185,7 @@ impl ParquetReader {
     ///
     /// # Errors
     /// What reading the file gives.
-    pub(crate) async fn open(
+    pub(crate) fn open(
         storage: &Storage,
         object: &Object,
         footer: &Footer,

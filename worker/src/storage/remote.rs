@@ -41,7 +41,7 @@ impl Remote {
         self.store.clone()
     }
 
-    pub(super) fn place(&self) -> &str {
+    pub(super) fn shown(&self) -> &str {
         &self.shown
     }
 

@@ -142,7 +142,7 @@ impl Selected {
     ///
     /// # Errors
     /// `config` where the destination has nothing.
-    pub(super) async fn from_destination(&self, shard: &ShardId) -> Result<(String, Committed)> {
+    pub(super) async fn word_of_destination(&self, shard: &ShardId) -> Result<(String, Committed)> {
         let uid = self
             .flow
             .as_ref()

@@ -47,7 +47,7 @@ impl Edit<'_> {
     fn add(&self, line: usize) -> Option<String> {
         let start = self.after_key(line, "annotations")?;
         match self.text[start..].chars().next() {
-            Some('{') => self.into_braces(start, &format!("{}: {}", quoted(self.key), self.value)),
+            Some('{') => self.braced(start, &format!("{}: {}", quoted(self.key), self.value)),
             None | Some('\n' | '\r' | '#') => {
                 let parent = indent(self.line(line)?);
                 let child = self.first_child(line, parent);
@@ -70,7 +70,7 @@ impl Edit<'_> {
                     quoted(self.key),
                     self.value
                 );
-                self.into_braces(start, &pair)
+                self.braced(start, &pair)
             }
             None | Some('\n' | '\r' | '#') => {
                 let (first, width) = self.first_child(metadata, indent(self.line(metadata)?))?;
@@ -86,7 +86,7 @@ impl Edit<'_> {
     }
 
     /// One more pair at the end of a mapping in braces.
-    fn into_braces(&self, open: usize, pair: &str) -> Option<String> {
+    fn braced(&self, open: usize, pair: &str) -> Option<String> {
         let close = closing(self.text, open)?;
         let inner = self.text[open + 1..close].trim_end();
         let end = open + 1 + inner.len();
@@ -167,11 +167,14 @@ fn indent(line: &str) -> usize {
 /// The length of a text in quotes, with them.
 fn quoted_length(text: &str) -> Option<usize> {
     let quote = text.chars().next()?;
-    let mut letters = text.char_indices().skip(1).peekable();
+    let mut letters = text.char_indices().skip(1);
     while let Some((place, letter)) = letters.next() {
-        if letter == '\\' && quote == '"' {
-            letters.next();
-        } else if letter == quote && quote == '\'' && letters.peek().is_some_and(|(_, next)| *next == '\'') {
+        let doubled = || letters.clone().next().is_some_and(|(_, next)| next == '\'');
+        let escaped = match quote {
+            '"' => letter == '\\',
+            _ => letter == quote && doubled(),
+        };
+        if escaped {
             letters.next();
         } else if letter == quote {
             return Some(place + 1);

@@ -152,11 +152,11 @@ impl Inspector<'_> {
     }
 
     async fn csv(&self, object: &Object, compression: Compression) -> Result<Layout> {
-        let delimiter = if Compression::strip(&object.key).ends_with(".tsv") {
-            b'\t'
-        } else {
-            b','
-        };
+        let name = std::path::Path::new(Compression::strip(&object.key));
+        let tabs = name
+            .extension()
+            .is_some_and(|end| end.eq_ignore_ascii_case("tsv"));
+        let delimiter = if tabs { b'\t' } else { b',' };
         let csv = self.config.csv.understand(delimiter)?;
         let declared: Option<Vec<String>> = self
             .declared

@@ -126,7 +126,7 @@ async fn cut(storage: &Storage, file: Arc<Inspected>, pieces: u64) -> Result<Vec
         Layout::Ndjson if plain && pieces > 1 && storage.lists() => {
             (ndjson::ranges(storage, object, pieces).await?, true)
         }
-        Layout::Ndjson => (vec![0..object.size], true),
+        Layout::Ndjson => (std::iter::once(0..object.size).collect(), true),
     };
     let segment = |range: Range<u64>| Segment {
         bytes: if bytes_each { range.end - range.start } else { 0 },
@@ -220,7 +220,7 @@ struct Opener {
 }
 
 impl Opener {
-    async fn open(&self, segment: &Segment) -> Result<Box<dyn Reader>> {
+    fn open(&self, segment: &Segment) -> Result<Box<dyn Reader>> {
         let Inspected {
             object,
             compression,
@@ -252,10 +252,13 @@ impl Opener {
                 let at = Place::new(&object.key, segment.range.start, line);
                 Box::new(NdjsonReader::new(window()?, self.schema.clone(), at))
             }
-            Layout::Parquet(footer) => Box::new(
-                ParquetReader::open(&self.storage, object, footer, segment.range.clone(), &self.schema)
-                    .await?,
-            ),
+            Layout::Parquet(footer) => Box::new(ParquetReader::open(
+                &self.storage,
+                object,
+                footer,
+                segment.range.clone(),
+                &self.schema,
+            )?),
             Layout::Empty => Box::new(Nothing),
         })
     }
@@ -279,7 +282,7 @@ impl Reader for PartReader {
             let Some(segment) = self.segments.next() else {
                 return Ok(None);
             };
-            self.current = Some(self.opener.open(&segment).await?);
+            self.current = Some(self.opener.open(&segment)?);
         }
     }
 }

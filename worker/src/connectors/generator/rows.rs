@@ -149,7 +149,7 @@ fn moment(person: u64, version: u64) -> i64 {
 /// Four bits of `value`, from `shift` on.
 #[inline]
 fn pick<T: Copy, const N: usize>(from: &[T; N], value: u64, shift: u32) -> T {
-    from[(value >> shift) as usize % N]
+    from[usize::try_from(value >> shift & 15).unwrap_or_default() % N]
 }
 
 /// A batch of rows.
@@ -222,7 +222,9 @@ fn addresses(persons: &[u64]) -> Result<StructArray> {
     for person in persons {
         streets.append_value(pick(&STREETS, *person, 32));
     }
-    let numbers = persons.iter().map(|person| i32::from((person >> 40) as u8) + 1);
+    let numbers = persons
+        .iter()
+        .map(|person| i32::from((person >> 40).to_le_bytes()[0]) + 1);
     let numbers = Int32Array::from_iter_values(numbers);
     let columns: Vec<ArrayRef> = vec![Arc::new(streets.finish()), Arc::new(numbers)];
     Ok(StructArray::try_new(ADDRESS.clone(), columns, None)?)

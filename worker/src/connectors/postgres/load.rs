@@ -46,7 +46,8 @@ pub(super) struct Frame {
     pub(super) stream: String,
     pub(super) null_cursors: u64,
     /// The connection that keeps the snapshot. It is idle; the lock only makes it shareable.
-    pub(super) _keeper: Mutex<Link>,
+    #[expect(dead_code, reason = "the snapshot lives as long as it is held")]
+    pub(super) keeper: Mutex<Link>,
 }
 
 /// A load that is open.

@@ -175,7 +175,7 @@ impl PostgresShard {
                 let build = self
                     .join_build(&mut link, permit, request.lane, request.replace, columns)
                     .await?;
-                order.table = build.table.clone();
+                order.table.clone_from(&build.table);
                 order.build = Some(build);
             }
             Some(there) => {

@@ -180,7 +180,7 @@ impl PostgresSource {
             estimate: Estimate { rows, bytes: None },
             stream: stream.name.clone(),
             null_cursors,
-            _keeper: Mutex::new(link),
+            keeper: Mutex::new(link),
         }))
     }
 
@@ -224,7 +224,7 @@ impl PostgresSource {
                     .transpose()?;
                 let bound = bounds::sample(link, table, cursor, config, from.as_ref()).await?;
                 let condition = Some(cursor.condition(from.as_ref(), &bound.upper));
-                let from_start = from.is_none_or(|from| from.late.is_some() || from.from_start());
+                let from_start = from.is_none_or(|from| from.late.is_some() || from.is_at_start());
                 let wide = from_start && bound.upper != Upper::Nothing;
                 Ok(Wish {
                     condition,

@@ -105,7 +105,7 @@ impl Watermark {
     }
 
     /// Nothing before it is known to be read.
-    pub(super) fn from_start(&self) -> bool {
+    pub(super) fn is_at_start(&self) -> bool {
         self.before.is_none() && self.after.is_none()
     }
 

@@ -48,5 +48,5 @@ macro_rules! behaves {
 
 behaves!(memory: Some(Memory::new()));
 behaves!(files: Some(Files::new()));
-behaves!(s3: S3::new());
+behaves!(s3: S3::new().await);
 behaves!(postgres: Postgres::new().await);

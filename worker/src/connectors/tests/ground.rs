@@ -148,6 +148,10 @@ impl Ground {
     }
 
     /// The next commit.
+    #[expect(
+        clippy::unused_self,
+        reason = "asked of the ground, as all of its commits are"
+    )]
     pub(crate) fn next(&self, permit: &Permit, staged: Vec<Staged>, replace: bool) -> Commit {
         let (generation, seq) = permit.next(replace);
         Commit {

@@ -41,7 +41,9 @@ fn segment(directory: &Path, id: &str, rows: std::ops::Range<i64>, dead: &[u32])
     }
     let mut bytes = Vec::new();
     if !dead.is_empty() {
-        RoaringBitmap::from_iter(dead.iter().copied())
+        dead.iter()
+            .copied()
+            .collect::<RoaringBitmap>()
             .serialize_into(&mut bytes)
             .unwrap();
     }
@@ -58,6 +60,7 @@ fn find(matcher: &mut Matcher, rows: impl IntoIterator<Item = i64>) -> Matches {
         .unwrap()
 }
 
+#[expect(clippy::cast_possible_wrap, reason = "a small constant")]
 const LONG: i64 = 3 * GROUP_ROWS as i64 / 2;
 
 #[test]

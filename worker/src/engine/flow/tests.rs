@@ -99,7 +99,7 @@ impl Reader for Part {
 }
 
 struct Bench {
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
     flow: Flow,
     rows: Arc<Mutex<Table>>,
 }
@@ -134,7 +134,7 @@ impl Bench {
             .await
             .unwrap();
         Self {
-            _directory: directory,
+            directory,
             flow,
             rows,
         }
@@ -426,5 +426,5 @@ async fn a_dry_run_counts_and_leaves_no_trace() {
         short(&bench.load(request).await.unwrap()),
         counts(10, 10, 0, 0, 0)
     );
-    assert_eq!(std::fs::read_dir(bench._directory.path()).unwrap().count(), 0);
+    assert_eq!(std::fs::read_dir(bench.directory.path()).unwrap().count(), 0);
 }

@@ -217,7 +217,7 @@ fn a_tick_during_a_load_is_left_out_waits_or_replaces_it() {
     };
     assert_eq!(with("Forbid"), (false, None));
     assert_eq!(with("Allow"), (false, Some(Due::Scheduled)));
-    assert!(with("Replace").0);
+    assert_eq!(with("Replace"), (true, Some(Due::Scheduled)));
 }
 
 #[test]

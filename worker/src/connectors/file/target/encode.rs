@@ -38,6 +38,7 @@ pub(super) struct Encoder {
     out: Drain,
 }
 
+#[expect(clippy::large_enum_variant, reason = "one a file, moved once")]
 enum Writer {
     Parquet(Box<ArrowWriter<Drain>>),
     Csv(csv::Writer<Compressor>),

@@ -65,6 +65,7 @@ async fn every_type_arrives_as_what_it_is() {
 
 type Expected = (&'static str, DataType, [&'static str; 3]);
 
+#[expect(clippy::too_many_lines, reason = "a table of all types")]
 fn expected() -> Vec<Expected> {
     use DataType::{
         Binary, Boolean, Date32, Decimal128, Decimal256, Float32, Float64, Int16, Int32, Int64, Time64,

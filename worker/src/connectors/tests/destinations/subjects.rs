@@ -106,17 +106,15 @@ impl Subject for Files {
     }
 }
 
-/// Parquet files on the S3 server of `MILLRACE_TEST_S3_ENDPOINT`, in `MILLRACE_TEST_S3_BUCKET`.
+/// Parquet files on the S3 server of the tests.
 pub(super) struct S3(System);
 
 impl S3 {
-    pub(super) fn new() -> Option<Self> {
+    pub(super) async fn new() -> Option<Self> {
+        // Makes the bucket, and fails where a server is required and there is none.
+        crate::storage::cas::tests::s3("behaviour").await?;
         let set = |name: &str| std::env::var(format!("MILLRACE_TEST_S3_{name}")).ok();
-        let url = format!(
-            "s3://{}/behaviour/{}/{{stream}}",
-            set("BUCKET")?,
-            uuid::Uuid::new_v4()
-        );
+        let url = format!("s3://behaviour/{}/{{stream}}", uuid::Uuid::new_v4());
         let region = set("REGION").unwrap_or_else(|| "us-east-1".to_owned());
         let connection = json!({ "url": url, "endpoint": set("ENDPOINT")?, "region": region });
         let mut system = system("file", settings(&connection));
@@ -125,8 +123,8 @@ impl S3 {
             from: CredentialPlace::Env(format!("MILLRACE_TEST_S3_{variable}")),
         };
         let places = vec![
-            credential("accessKeyId", "ACCESS_KEY_ID"),
-            credential("secretAccessKey", "SECRET_ACCESS_KEY"),
+            credential("accessKeyId", "ACCESS_KEY"),
+            credential("secretAccessKey", "SECRET_KEY"),
         ];
         system.plan.credentials.clone_from(&places);
         system.secrets = Secrets::new(places, Arc::default(), ".".into());
