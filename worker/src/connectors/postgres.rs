@@ -34,6 +34,7 @@ mod link;
 mod load;
 mod numeric;
 mod parts;
+mod presence;
 mod shard;
 mod source;
 mod stage;
