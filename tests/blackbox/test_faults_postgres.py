@@ -15,7 +15,7 @@ import pyarrow as pa
 import pytest
 from conftest import ground
 from faultproxy import PostgresProxy
-from harness import Millrace, Postgres, Result, csv_source
+from harness import Millrace, Postgres, Result, csv_source, file_source
 from kit import (
     FENCED,
     FileSink,
@@ -199,8 +199,8 @@ def test_f49_a_table_that_was_dropped_or_emptied_is_noticed_and_after_a_reset_ma
 def test_f49_a_table_that_never_had_a_row_is_not_taken_for_an_emptied_one(
     run: Run, workdir: Path, manifest: Manifest, table: PostgresSink
 ) -> None:
-    source = write_table(customers(0), workdir / "customers.csv")
-    flow = manifest(source=csv_source(source, primary_key=["id"]), destination=table.spec())
+    source = write_table(customers(0), workdir / "customers.parquet")
+    flow = manifest(source=file_source(source, "parquet", primary_key=["id"]), destination=table.spec())
     for _ in range(2):
         run(flow, "--full")
     rows = customers(4)
