@@ -64,6 +64,24 @@ impl Added {
         Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()))
     }
 
+    /// Makes sure that the rows have no columns of these names themselves.
+    ///
+    /// # Errors
+    /// `config`, naming the column.
+    pub fn check(&self, schema: &Schema) -> Result<()> {
+        let added = [(OP_COLUMN, self.op), (LOADED_AT_COLUMN, self.loaded_at.is_some())];
+        let mut twice = added.into_iter().filter(|(_, on)| *on).map(|(name, _)| name);
+        match twice.find(|name| schema.field_with_name(name).is_ok()) {
+            None => Ok(()),
+            Some(name) => Err(Error::config(format!(
+                "the rows have a column `{name}`, which the destination adds by itself"
+            ))
+            .advice(format!(
+                "rename it in a transform, or set `options: {{ {name}: false }}` at the destination to keep theirs"
+            ))),
+        }
+    }
+
     fn add(&self, mut rows: Rows, schema: &SchemaRef) -> Result<Rows> {
         let len = rows.batch.num_rows();
         let mut columns = rows.batch.columns().to_vec();

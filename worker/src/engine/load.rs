@@ -202,7 +202,7 @@ impl Attempt<'_, '_> {
         self.setting.lanes.min(self.load.partitions()).max(1)
     }
 
-    fn added(&self) -> Added {
+    fn added(&self) -> Result<Added> {
         let options = &self.setting.plan.destination.system.options;
         let on = |name: &str| {
             options
@@ -212,10 +212,12 @@ impl Attempt<'_, '_> {
         };
         let log = self.target.stream.write_mode == WriteMode::Append && !self.pipeline.key.is_empty();
         let loaded_at = on(deliver::LOADED_AT_COLUMN).then(|| Timestamp::now().as_microsecond());
-        Added {
+        let added = Added {
             op: log && on(deliver::OP_COLUMN),
             loaded_at,
-        }
+        };
+        added.check(&self.pipeline.schema)?;
+        Ok(added)
     }
 
     async fn output(&self, added: &Added, lane: usize, replace: bool, indexed: bool) -> Result<Output> {
@@ -246,7 +248,7 @@ impl Attempt<'_, '_> {
 
     /// Rows go to the destination as they come.
     async fn plain(&self, replace: bool, indexed: bool) -> Result<Delivery> {
-        let added = self.added();
+        let added = self.added()?;
         let mut lanes = Vec::new();
         for lane in 0..self.lanes() {
             lanes.push(Plain {
@@ -353,6 +355,7 @@ impl Attempt<'_, '_> {
             counts.superseded += twice;
             seen |= found;
         }
+        let scope = self.scope(scope, counts.unknown);
         let (index, scratch) = (index.clone(), self.scratch.to_owned());
         let decisions =
             tokio::task::spawn_blocking(move || decide(scope, &index, &seen, &buckets, &scratch)).await;
@@ -363,6 +366,19 @@ impl Attempt<'_, '_> {
         ))
     }
 
+    /// Deletes are found by absence only where every key was read.
+    fn scope(&self, scope: Scope, unknown: u64) -> Scope {
+        if scope != Scope::Full || unknown == 0 {
+            return scope;
+        }
+        tracing::warn!(
+            stream = self.target.stream.name,
+            rows = unknown,
+            "rows were refused of which not even the key could be read: this load finds no deletes"
+        );
+        Scope::Delta
+    }
+
     async fn stage(
         &self,
         index: &Index,
@@ -370,7 +386,7 @@ impl Attempt<'_, '_> {
         decisions: &Decisions,
         replace: bool,
     ) -> Result<(Vec<Staged>, Sum)> {
-        let (added, indexed) = (self.added(), self.keeps_index());
+        let (added, indexed) = (self.added()?, self.keeps_index());
         let (mut staged, mut sum) = (Vec::new(), Sum::default());
         for (lane, kept) in kept.iter().enumerate().filter(|(_, kept)| kept.rows > 0) {
             let mut output = self.output(&added, lane, replace, indexed).await?;
