@@ -36,11 +36,13 @@ impl Duration {
     }
 }
 
+/// What to write.
+pub(crate) const ADVICE: &str =
+    "write hours, minutes, seconds or milliseconds, as in 24h, 1h30m, 30s or 500ms";
+
 /// Why a text is not a duration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "\"{0}\" is not a duration; write hours, minutes, seconds or milliseconds, as in 24h, 1h30m, 30s or 500ms"
-)]
+#[error("\"{0}\" is not a duration; {ADVICE}")]
 pub struct NotADuration(String);
 
 impl FromStr for Duration {

@@ -6,7 +6,7 @@ use jsonschema::types::{JsonType, JsonTypeSet};
 use jsonschema::{ValidationError, Validator};
 use serde_json::Value;
 
-use crate::duration::{self, Duration};
+use crate::duration;
 use crate::problem::{below, item};
 use crate::suggest;
 use crate::template::Template;
@@ -29,6 +29,15 @@ pub(crate) enum Show {
     Value,
     /// It may not.
     Nothing,
+}
+
+impl Show {
+    fn of(self, value: &Value) -> String {
+        match self {
+            Self::Value => shorten(value),
+            Self::Nothing => "the value".to_owned(),
+        }
+    }
 }
 
 /// All that a schema finds wrong with a value that stands at `root`.
@@ -123,11 +132,7 @@ fn unknown(at: &str, key: &str, known: &[&str]) -> Finding {
 }
 
 fn words(kind: &ValidationErrorKind, value: &Value, show: Show) -> (String, String) {
-    let shown = if show == Show::Value {
-        shorten(value)
-    } else {
-        "the value".to_owned()
-    };
+    let shown = show.of(value);
     match kind {
         ValidationErrorKind::Enum { options } => {
             let options: Vec<String> = options
@@ -146,7 +151,7 @@ fn words(kind: &ValidationErrorKind, value: &Value, show: Show) -> (String, Stri
             format!("{shown} is not allowed"),
             format!("write {}", option(expected_value).unwrap_or_default()),
         ),
-        ValidationErrorKind::Format { format } if format == TEMPLATE => mistemplated(value),
+        ValidationErrorKind::Format { format } if format == TEMPLATE => mistemplated(value, show),
         ValidationErrorKind::Type { kind } => mistyped(kind, value),
         ValidationErrorKind::Minimum { limit } => (
             format!("{shown} is too small"),
@@ -171,7 +176,7 @@ fn words(kind: &ValidationErrorKind, value: &Value, show: Show) -> (String, Stri
             "has too many entries".to_owned(),
             format!("write at most {limit}"),
         ),
-        ValidationErrorKind::Pattern { pattern } => misshapen(pattern, value, &shown),
+        ValidationErrorKind::Pattern { pattern } => misshapen(pattern, value, show),
         _ if show == Show::Nothing => (
             format!("breaks the rule `{}`", kind.keyword()),
             "see the connector's configSchema".to_owned(),
@@ -222,7 +227,11 @@ fn constants(rule: &Value, to: &mut Vec<Value>) -> bool {
 /// The format that marks a text as a template.
 pub(crate) const TEMPLATE: &str = "template";
 
-fn mistemplated(value: &Value) -> (String, String) {
+fn mistemplated(value: &Value, show: Show) -> (String, String) {
+    if show == Show::Nothing {
+        let advice = "known are {namespace}, {flow}, {stream}, {label:NAME}, {date} and {date:FORMAT}; write {{ or }} for a brace that is text";
+        return ("the value is not a template".to_owned(), advice.to_owned());
+    }
     let error = value.as_str().unwrap_or_default().parse::<Template>().err();
     let error = error.map_or_else(String::new, |error| error.to_string());
     let (message, advice) = error.split_once("; ").unwrap_or((&error, ""));
@@ -306,14 +315,10 @@ const fn type_name(kind: JsonType) -> &'static str {
 }
 
 /// Advice by the pattern, since a regular expression tells few people what to write.
-fn misshapen(pattern: &str, value: &Value, shown: &str) -> (String, String) {
-    let text = value.as_str().unwrap_or_default();
-    if pattern == duration::PATTERN
-        && let Err(error) = text.parse::<Duration>()
-    {
-        let error = error.to_string();
-        let (message, advice) = error.split_once("; ").unwrap_or((&error, ""));
-        return (message.to_owned(), advice.to_owned());
+fn misshapen(pattern: &str, value: &Value, show: Show) -> (String, String) {
+    let shown = show.of(value);
+    if pattern == duration::PATTERN {
+        return (format!("{shown} is not a duration"), duration::ADVICE.to_owned());
     }
     if pattern.contains("[KMGTPE]i") {
         let advice = "write a number and a unit, as in 500m, 2 or 512Mi".to_owned();

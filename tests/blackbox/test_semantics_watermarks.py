@@ -247,3 +247,31 @@ def test_11_source_files_stay_where_they_are(run: Run, workdir: Path, manifest: 
     run(flow, env={"MILLRACE_FAILPOINT": "commit.before"}, check=False)
 
     assert (source.read_bytes(), source.stat().st_mtime_ns, source.stat().st_ino) == before
+
+
+@pytest.mark.parametrize("fault", ["nothing", "the role sees no starts", "clients set the time"])
+def test_a_guarantee_that_the_source_cannot_keep_is_refused_before_anything_is_read(
+    fault: str, millrace: Millrace, postgres: Postgres, manifest: Manifest, files: FileSink
+) -> None:
+    items(postgres, "at timestamptz not null" + (" default now()" if fault != "clients set the time" else ""))
+    postgres.execute("insert into items (at) values (now())")
+    env = postgres.env
+    source = postgres_source(postgres, "public.items", cursorField="at", primaryKey=["id"])
+    if fault == "the role sees no starts":
+        role = f"few_{postgres.connection.info.dbname}"
+        postgres.execute(f"create role {role} login password 'sesame'; grant select on items to {role}")
+        source["connection"]["user"] = role
+        env = {"PGPASSWORD": "sesame"}
+    flow = manifest(source=source, destination=files.spec(), delivery={"require": "ExactlyOnce"})
+    validated = millrace("validate", "--connect", flow, env=env, check=False)
+    ran = millrace("run", flow, env=env, check=False)
+    if fault == "the role sees no starts":
+        postgres.execute(f"drop owned by {role}; drop role {role}")
+    if fault == "nothing":
+        assert validated.returncode == ran.returncode == 0, f"{validated}\n{ran}"
+        assert "ExactlyOnce" in validated.stdout
+        return
+    assert validated.returncode == ran.returncode == 2, f"{validated}\n{ran}"
+    assert "MayMissLateCommits" in validated.stdout
+    assert "GuaranteeNotSupported" in validated.stderr and "GuaranteeNotSupported" in ran.stderr
+    assert not Path(files.root, "public.items").exists()

@@ -73,11 +73,31 @@ impl<T: ?Sized> Side<T> {
 /// `config`, naming the field.
 pub fn config<C: DeserializeOwned>(system: &System) -> Result<C> {
     serde_json::from_value(serde_json::Value::Object(system.plan.settings())).map_err(|error| {
-        Error::config(format!("connection: {error}")).advice(format!(
+        Error::config(format!("connection: {}", misfit(&error))).advice(format!(
             "`millrace connectors {}` shows what it takes",
             system.plan.type_
         ))
     })
+}
+
+/// What is wrong with settings, without any value: it may come from the environment.
+fn misfit(error: &serde_json::Error) -> String {
+    let told = error.to_string();
+    if told.starts_with("missing field") || told.starts_with("unknown field") {
+        return told;
+    }
+    // What serde expects stands last, after the value.
+    let kinds = [
+        "invalid type",
+        "invalid value",
+        "invalid length",
+        "unknown variant",
+    ];
+    let expected = told.rsplit_once(", expected ").map(|(_, expected)| expected);
+    match expected.filter(|_| kinds.iter().any(|kind| told.starts_with(kind))) {
+        Some(expected) => format!("a value does not fit: expected {expected}"),
+        None => "a value has not the right form".to_owned(),
+    }
 }
 
 /// The connector of this name.

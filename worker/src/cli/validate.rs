@@ -98,6 +98,11 @@ async fn one(loaded: &Loaded, plan: &Plan, connect: bool) -> Vec<Error> {
             return errors;
         }
     };
+    let (found, streams) = if connect {
+        tried(&flow).await
+    } else {
+        (Vec::new(), Vec::new())
+    };
     let guarantee = flow.guarantee();
     let state = place::of(plan).unwrap_or_default();
     if let Err(error) = out::line(format_args!(
@@ -111,7 +116,6 @@ async fn one(loaded: &Loaded, plan: &Plan, connect: bool) -> Vec<Error> {
     }
     errors.extend(flow.require().err());
     if connect {
-        let (found, streams) = tried(&flow).await;
         let without = streams.iter().filter(|stream| stream.primary_key.is_empty());
         let names: Vec<&str> = without.map(|stream| stream.name.as_str()).collect();
         keyless(&name, plan, &names);

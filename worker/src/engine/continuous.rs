@@ -48,6 +48,7 @@ impl Flow {
             );
         }
         let streams = self.streams(&request.streams).await?;
+        self.require()?;
         let setting = self.setting(request, streams.len());
         let runs = streams.iter().map(|stream| async {
             let progress = Progress::default();

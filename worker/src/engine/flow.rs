@@ -227,7 +227,12 @@ impl Flow {
                 self.guarantee()
             ))
             .reason("GuaranteeNotSupported")
-            .advice("lower delivery.require, or choose another destination")),
+            .advice(match self.guarantee() {
+                DeliveryGuarantee::MayMissLateCommits => {
+                    "the source's documents say what deltas need; or lower delivery.require, or leave the cursor out"
+                }
+                _ => "lower delivery.require, or choose another destination",
+            })),
             _ => Ok(()),
         }
     }
@@ -267,6 +272,8 @@ impl Flow {
     pub async fn run(&self, request: &Request, observe: Observer<'_>) -> Result<Report> {
         self.require()?;
         let streams = self.streams(&request.streams).await?;
+        // The source has told by now what it cannot promise.
+        self.require()?;
         let setting = self.setting(request, streams.len());
         let concurrency = self.concurrency();
         let reports = stream::iter(&streams).map(async |stream| match request.drain.asked() {

@@ -1,5 +1,7 @@
 //! Each thing that is refused, and the whole sentence that says so.
 
+use std::collections::BTreeMap;
+
 use super::*;
 
 fn refuses(cases: &[(String, &str)]) {
@@ -200,6 +202,41 @@ fn addresses_have_no_password() {
 }
 
 #[test]
+fn a_finding_shows_nothing_of_the_environment() {
+    let given = |connector: &str, connection: &str| {
+        source(&format!(
+            "  connector: {{ name: {connector} }}\n  connection: {{ {connection} }}\n"
+        ))
+    };
+    let environment: BTreeMap<_, _> = [("SET".to_owned(), "canary".to_owned())].into();
+    for (text, expected) in [
+        (
+            given(
+                "postgres",
+                "host: h, user: u, database: d, connectTimeout: '${SET}'",
+            ),
+            "m.yaml:6: Source/shop: spec.connection.connectTimeout: the value is not a duration; write hours, minutes, seconds or milliseconds, as in 24h, 1h30m, 30s or 500ms",
+        ),
+        (
+            given("file", "url: '/data/{${SET}}.csv'"),
+            "m.yaml:6: Source/shop: spec.connection.url: the value is not a template; known are {namespace}, {flow}, {stream}, {label:NAME}, {date} and {date:FORMAT}; write {{ or }} for a brace that is text",
+        ),
+        (
+            given("postgres", "host: h, user: u, database: d, sslMode: '${SET}'"),
+            "m.yaml:6: Source/shop: spec.connection.sslMode: the value is not allowed; write disable, prefer, require, verify-ca or verify-full",
+        ),
+    ] {
+        let environment = environment.clone();
+        let resolution = resolve(
+            &parse("m.yaml", &text).unwrap(),
+            builtin(),
+            &Setting::Local { environment },
+        );
+        assert_eq!(told(&resolution), [expected]);
+    }
+}
+
+#[test]
 fn wrong_credentials_are_told() {
     let postgres = |given: &str| {
         source(&format!(
@@ -345,7 +382,7 @@ fn wrong_places_are_told() {
         ),
         (
             flow(&TO.replace("{stream}", "{strem}")),
-            "m.yaml:14: Flow/lake: spec.destination.connection.url: {strem} is not a variable; known are {namespace}, {flow}, {stream}, {label:NAME}, {date} and {date:FORMAT}",
+            "m.yaml:14: Flow/lake: spec.destination.connection.url: the value is not a template; known are {namespace}, {flow}, {stream}, {label:NAME}, {date} and {date:FORMAT}; write {{ or }} for a brace that is text",
         ),
         (
             flow(&format!("{TO}  state: {{ s3: {{ bucket: b, prefix: ../x }} }}\n")),

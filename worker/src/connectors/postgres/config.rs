@@ -7,11 +7,14 @@ use std::{path::Path, str::FromStr, time};
 
 use millrace_crds::{duration::Duration, plan::SystemPlan};
 use schemars::{JsonSchema, Schema};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::Unexpected};
 use serde_json::{Map, Value};
 use url::Url;
 
-use crate::error::{Error, Result};
+use crate::{
+    connectors::misfit,
+    error::{Error, Result},
+};
 
 /// How to reach a PostgreSQL server (12 or later), and how to read from it and write to it.
 /// The password is a credential of the name `password`.
@@ -139,7 +142,7 @@ fn port<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u16>, D::Er
     text(deserializer)?
         .map(|text| {
             text.parse().ok().filter(|port| *port != 0).ok_or_else(|| {
-                serde::de::Error::custom(format!("`port` is {text}, which is not between 1 and 65535"))
+                serde::de::Error::invalid_value(Unexpected::Str(&text), &"a `port` between 1 and 65535")
             })
         })
         .transpose()
@@ -150,9 +153,10 @@ fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D:
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok(Some(text)),
         Some(Value::Number(number)) => Ok(Some(number.to_string())),
-        Some(other) => Err(serde::de::Error::custom(format!(
-            "{other} is neither text nor a number"
-        ))),
+        Some(_) => Err(serde::de::Error::invalid_type(
+            Unexpected::Other("a value"),
+            &"text or a number",
+        )),
     }
 }
 
@@ -171,7 +175,7 @@ impl PostgresConfig {
             .advice("put it under `credentials`, with a Secret, an `env` or a `file`"));
         }
         let mut config: Self = serde_json::from_value(Value::Object(all))
-            .map_err(|error| Error::config(format!("connector {}: {error}", plan.connector)))?;
+            .map_err(|error| Error::config(format!("connector {}: {}", plan.connector, misfit(&error))))?;
         config.take_url()?;
         if let (Some(base), Some(file)) = (&plan.base_dir, &config.ssl_root_cert) {
             config.ssl_root_cert = Some(Path::new(base).join(file).to_string_lossy().into_owned());
@@ -213,10 +217,7 @@ impl PostgresConfig {
                 .advice("leave it out, and name a credential `password` under `credentials`"));
         }
         if !matches!(url.scheme(), "postgres" | "postgresql") {
-            return Err(Error::config(format!(
-                "`url` begins with {}:, not with postgres://",
-                url.scheme()
-            )));
+            return Err(Error::config("`url` does not begin with postgres://"));
         }
         let plain = |part: &str| {
             percent_decode(part).ok_or_else(|| Error::config("`url` holds a `%` sequence that is not UTF-8"))
@@ -240,7 +241,7 @@ impl PostgresConfig {
             match &*key {
                 "sslmode" => {
                     let mode = serde_json::from_value(Value::String(value.to_string()))
-                        .map_err(|error| Error::config(format!("`url`: sslmode: {error}")))?;
+                        .map_err(|error| Error::config(format!("`url`: sslmode: {}", misfit(&error))))?;
                     self.ssl_mode = Some(mode);
                 }
                 "sslrootcert" => {
@@ -249,10 +250,9 @@ impl PostgresConfig {
                 "host" => {
                     self.host = Some(value.to_string());
                 }
-                other => {
-                    return Err(Error::config(format!(
-                        "`url`: the parameter `{other}` is not known"
-                    )));
+                _ => {
+                    return Err(Error::config("`url` has a parameter that is not known")
+                        .advice("known are sslmode, sslrootcert and host"));
                 }
             }
         }
@@ -267,9 +267,10 @@ impl PostgresConfig {
         let Some(text) = &self.lookback else {
             return Ok(time::Duration::ZERO);
         };
-        Duration::from_str(text)
-            .map(Duration::get)
-            .map_err(|error| Error::config(format!("`lookback`: {error}")))
+        Duration::from_str(text).map(Duration::get).map_err(|_| {
+            Error::config("`lookback` is not a duration, and this cursor holds times")
+                .advice("write hours, minutes, seconds or milliseconds, as in 24h, 1h30m or 30s")
+        })
     }
 
     /// The lookback before a watermark, for cursors that count.
@@ -279,7 +280,7 @@ impl PostgresConfig {
     pub(super) fn lookback_count(&self) -> Result<u64> {
         let Some(text) = &self.lookback else { return Ok(0) };
         text.parse().map_err(|_| {
-            Error::config(format!("`lookback` is {text}, and this cursor counts"))
+            Error::config("`lookback` is not a whole number, and this cursor counts")
                 .advice("write a whole number, such as 1000")
         })
     }
@@ -298,3 +299,6 @@ fn percent_decode(text: &str) -> Option<String> {
     }
     String::from_utf8(out).ok()
 }
+
+#[cfg(test)]
+mod tests;
