@@ -355,8 +355,8 @@ pub async fn stage_gone(
     schema: &SchemaRef,
     output: &mut Output,
 ) -> Result<()> {
-    let mut batches = Vec::new();
-    index.keys(&decisions.gone, |entries, rows| {
+    for group in index.chosen(&decisions.gone) {
+        let (entries, rows) = group?;
         let len = rows.len();
         let key = take_record_batch(&entries.key, &UInt32Array::from(rows))?;
         let columns = schema
@@ -367,13 +367,8 @@ pub async fn stage_gone(
                 None => Ok(new_null_array(field.data_type(), len)),
             });
         let columns = columns.collect::<Result<Vec<ArrayRef>>>()?;
-        batches.push(RecordBatch::try_new(schema.clone(), columns)?);
-        Ok(())
-    })?;
-    for batch in batches {
-        let len = batch.num_rows();
         let rows = Rows {
-            batch,
+            batch: RecordBatch::try_new(schema.clone(), columns)?,
             ops: Some(vec![Op::Delete; len]),
             hashes: Some(vec![0; len]),
             identities: Some(vec![0; len]),
