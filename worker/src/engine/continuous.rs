@@ -256,7 +256,7 @@ impl Load for Window {
 /// Waits until the end is asked for: for ever, where nobody is left to ask.
 async fn stopped(stop: &mut watch::Receiver<bool>) {
     if stop.wait_for(|stop| *stop).await.is_err() {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

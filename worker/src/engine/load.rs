@@ -411,7 +411,9 @@ impl Attempt<'_, '_> {
         let same = delivery.digest.is_some() && delivery.digest == self.offset.digest;
         let first = self.target.offset.is_none();
         let nothing = delivery.counts.delivered() == 0 && delivery.dead.is_empty();
-        self.pipeline.dead_letters.finish().await.context("dead letter")?;
+        if !self.setting.dry_run {
+            self.pipeline.dead_letters.finish().await.context("dead letter")?;
+        }
         let watermark = self.watermark();
         let moved = watermark != self.offset.watermark
             && delivery.counts.read > 0
