@@ -269,7 +269,7 @@ impl Op {
 pub struct Refused {
     /// Why, naming the column's path (`address.number`).
     pub reason: String,
-    /// `parse`, `type`, `null-key`, `contract`, `size`.
+    /// `parse`, `type`, `null-key`, `contract`, `transform`.
     pub kind: String,
     /// Where the row stands in the source.
     pub place: BTreeMap<String, Value>,

@@ -108,7 +108,8 @@ impl Transform {
             ))
             .reason("KeysMayMerge")
             .advice(format!(
-                "select `{name}` as it is, as text, with a number added or with constant text joined to it, and the                  other form under another name; or choose writeMode append or overwrite"
+                "select `{name}` as it is, as text, with a number added or with constant text joined to it, and the \
+                 other form under another name; or choose writeMode append or overwrite"
             ))),
         }
     }

@@ -79,7 +79,7 @@ pub(super) async fn fetch(
             format!("segment {segment} of the index of {} is gone", ledger.id),
         )
         .advice(
-            "somebody has changed millrace_index; `millrace state reset` lets the next load compare anew",
+            "somebody has changed millrace_index; `millrace state reset --stream NAME` lets the next load compare anew",
         ));
     }
     Ok(path)
