@@ -169,7 +169,8 @@ impl Flow {
         destination: Arc<dyn Destination>,
         destination_system: System,
     ) -> Result<Self> {
-        let base = PathBuf::from(plan.source.system.base_dir.as_deref().unwrap_or("."));
+        // The state is the Flow's, and so is the destination: its place is the Flow's manifest.
+        let base = PathBuf::from(plan.destination.system.base_dir.as_deref().unwrap_or("."));
         Ok(Self {
             source,
             destination,

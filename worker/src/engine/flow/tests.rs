@@ -13,6 +13,7 @@ use arrow::{
 use async_trait::async_trait;
 use millrace_crds::{
     manifest,
+    plan::{Plan, StateStorePlan},
     resolve::{Setting as Where, resolve},
 };
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -106,6 +107,10 @@ struct Bench {
 
 impl Bench {
     async fn new(mode: &str, key: &str, parts: usize) -> Self {
+        Self::of(mode, key, parts, |_| ()).await
+    }
+
+    async fn of(mode: &str, key: &str, parts: usize, edit: impl FnOnce(&mut Plan)) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let root = directory.path().display();
         let text = format!(
@@ -129,7 +134,8 @@ impl Bench {
             parts,
         };
         let rows = desk.rows.clone();
-        let plan = resolution.plans[0].clone();
+        let mut plan = resolution.plans[0].clone();
+        edit(&mut plan);
         let flow = Flow::with_source(plan, &Arc::default(), Arc::new(desk))
             .await
             .unwrap();
@@ -427,4 +433,20 @@ async fn a_dry_run_counts_and_leaves_no_trace() {
         counts(10, 10, 0, 0, 0)
     );
     assert_eq!(std::fs::read_dir(bench.directory.path()).unwrap().count(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn state_lies_beside_the_flow_and_not_beside_its_source() {
+    let directories = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let [source, flow] = &directories;
+    let path = |directory: &tempfile::TempDir| Some(directory.path().display().to_string());
+    let bench = Bench::of("upsert", "id", 1, |plan| {
+        plan.source.system.base_dir = path(source);
+        plan.destination.system.base_dir = path(flow);
+        plan.state.store = StateStorePlan::Directory("state".into());
+    })
+    .await;
+    bench.full().await;
+    assert!(flow.path().join("state").is_dir());
+    assert!(!source.path().join("state").exists());
 }
