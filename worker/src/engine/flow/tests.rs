@@ -12,8 +12,9 @@ use arrow::{
 };
 use async_trait::async_trait;
 use millrace_crds::{
+    flow::ContractMode,
     manifest,
-    plan::{Plan, StateStorePlan},
+    plan::{Plan, StateStorePlan, StreamSelect},
     resolve::{Setting as Where, resolve},
 };
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -449,4 +450,51 @@ async fn state_lies_beside_the_flow_and_not_beside_its_source() {
     bench.full().await;
     assert!(flow.path().join("state").is_dir());
     assert!(!source.path().join("state").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_is_new_and_not_named_follows_the_contract() {
+    let unnamed = |mode| {
+        move |plan: &mut Plan| {
+            plan.source.streams[0].select = StreamSelect::Match("p.*".into());
+            plan.contract.tables = mode;
+        }
+    };
+    let bench = Bench::of("upsert", "id", 1, unnamed(ContractMode::Freeze)).await;
+    *bench.rows.lock().unwrap() = table(0..10);
+    let error = bench.load(Request::default()).await.unwrap_err();
+    assert_eq!(error.reason, "SchemaFrozen");
+    for mode in [ContractMode::DiscardRow, ContractMode::DiscardValue] {
+        let bench = Bench::of("upsert", "id", 1, unnamed(mode)).await;
+        *bench.rows.lock().unwrap() = table(0..10);
+        let report = bench.flow.run(&Request::default(), &|_, _| ()).await.unwrap();
+        assert_eq!(report.streams[0].load, super::LEFT_OUT);
+        assert_eq!(bench.full().await, Counts::default());
+        // Neither data nor state.
+        assert_eq!(std::fs::read_dir(bench.directory.path()).unwrap().count(), 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_was_delivered_or_is_named_is_let_in() {
+    let mut bench = Bench::new("upsert", "id", 1).await;
+    *bench.rows.lock().unwrap() = table(0..10);
+    bench.full().await;
+    let mut plan = (*bench.flow.plan).clone();
+    plan.source.streams[0].select = StreamSelect::Match("p.*".into());
+    plan.contract.tables = ContractMode::Freeze;
+    bench.flow.plan = Arc::new(plan);
+    assert_eq!(short(&bench.full().await), counts(10, 0, 0, 0, 10));
+    let shard = bench.flow.shard_id("people");
+    crate::state::admin::reset(bench.flow.store.as_ref(), &shard, "test")
+        .await
+        .unwrap();
+    assert_eq!(short(&bench.full().await), counts(10, 0, 0, 0, 10));
+
+    let named = Bench::of("upsert", "id", 1, |plan| {
+        plan.contract.tables = ContractMode::Freeze;
+    })
+    .await;
+    *named.rows.lock().unwrap() = table(0..10);
+    assert_eq!(short(&named.full().await), counts(10, 10, 0, 0, 0));
 }
