@@ -12,7 +12,6 @@ import json
 import os
 import shutil
 import statistics
-import string
 import subprocess
 import sys
 import time
@@ -135,17 +134,15 @@ class Bench:
         return self.files(name, command)
 
     def millrace(self, manifest: str, place: str = "out") -> tuple[list[str], str]:
-        """The command, and why it cannot be run. The values of this run are written into a copy of the manifest."""
+        """The command, which sets the variables of the manifest, and why it cannot be run."""
         if not Path(self.options.millrace).is_file():
             return [], "not built (cargo build --release)"
         url = urlsplit(self.url)
         known = {"CSV": self.options.csv, "OUT": str(self.work / place), "PGDATABASE": DATABASE}
         known |= {"PGHOST": url.hostname, "PGPORT": url.port, "PGUSER": url.username}
-        text = (HERE / "manifests" / f"{manifest}.yaml").read_text()
-        path = self.work / f"{manifest}.yaml"
-        path.write_text(string.Template(text).safe_substitute(known))
-        state = str(self.work / f"{place}.state")
-        return [self.options.millrace, "run", str(path), "--full", "--state", state], ""
+        variables = [f"{name}={value}" for name, value in known.items()]
+        path, state = HERE / "manifests" / f"{manifest}.yaml", self.work / f"{place}.state"
+        return ["env", *variables, self.options.millrace, "run", str(path), "--full", "--state", str(state)], ""
 
     # What is done between the measurements.
 

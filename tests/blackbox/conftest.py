@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import csv
 import os
-import re
-import subprocess
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -56,25 +54,9 @@ def millrace(workdir: Path) -> Iterator[Millrace]:
     started.end()
 
 
-@pytest.fixture(scope="session")
-def watches() -> None:
-    """For tests of `--watch`."""
-    if b"--watch is not there yet" in program().read_bytes():
-        pytest.skip("the program does not watch yet")
-
-
-@pytest.fixture(scope="session")
-def built_in() -> set[str]:
-    """The connectors of the program."""
-    shown = subprocess.run([program(), "connectors"], capture_output=True, text=True, check=True).stdout
-    return set(re.findall(r"^│ (\w+)", shown, re.MULTILINE)) - {"connector"}
-
-
 @pytest.fixture
-def postgres(request: pytest.FixtureRequest) -> Iterator[Postgres]:
+def postgres() -> Iterator[Postgres]:
     """A fresh database."""
-    if "millrace" in request.fixturenames and "postgres" not in request.getfixturevalue("built_in"):
-        pytest.skip("the program has no connector for PostgreSQL yet")
     with harness.database(ground("MILLRACE_TEST_POSTGRES"), f"test_{uuid.uuid4().hex[:12]}") as fresh:
         yield fresh
 

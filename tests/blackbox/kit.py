@@ -232,7 +232,7 @@ def s3_state(s3: S3, prefix: str = "state") -> Spec:
     return {"s3": place}
 
 
-def wait_until(probe: Callable[[], Any], seconds: float = 30, what: str = "") -> Any:
+def wait_until(probe: Callable[[], Any], seconds: float = 60, what: str = "") -> Any:
     """The first true answer of `probe`; fails when there is none in time."""
     end = time.monotonic() + seconds
     while True:
@@ -293,7 +293,7 @@ class Watch:
         found = ((report, flow) for report in list(self.reports) for flow in report["flows"])
         return [{"at": r["at"], **s} for r, flow in found for s in flow["streams"] if s["name"] == stream]
 
-    def wait(self, stream: str, count: int, seconds: float = 30) -> list[Row]:
+    def wait(self, stream: str, count: int, seconds: float = 60) -> list[Row]:
         """The first `count` loads of a stream."""
         return list(
             wait_until(
@@ -303,7 +303,7 @@ class Watch:
             )
         )
 
-    def end(self, name: signal.Signals = signal.SIGTERM, timeout: float = 30) -> int:
+    def end(self, name: signal.Signals = signal.SIGTERM, timeout: float = 60) -> int:
         """Ends it, and gives its exit code."""
         self.process.send_signal(name)
         return self.process.wait(timeout)
@@ -312,6 +312,15 @@ class Watch:
 def watch(millrace: Millrace, *args: str | Path, env: Mapping[str, str] | None = None) -> Watch:
     """Starts the program so that it watches its manifests."""
     return Watch(millrace.start("run", *args, "--watch", "--output", "json", env=env))
+
+
+def ticks(since: float, every: float) -> float:
+    """The most loads that an interval of `every` seconds can have brought since a moment.
+
+    It holds on a slow machine too, where ticks are late or missed. Two more than whole intervals: one at the start of
+    the time, and one that was under way.
+    """
+    return (time.monotonic() - since) / every + 2
 
 
 def killed(result: Result) -> bool:

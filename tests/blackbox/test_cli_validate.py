@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from harness import Millrace, columns, csv_source, parquet_files
+from harness import ROOT, Millrace, columns, csv_source, parquet_files
 
 Write = Callable[..., Path]
 ROWS = [{"id": n, "email": f"{n}@x"} for n in range(1, 4)]
@@ -116,3 +116,10 @@ def test_only_streams_without_any_key_are_warned_of(
         for options in ([], ["--connect"]):
             told = millrace("validate", path, *options).stderr
             assert ("without a primaryKey (orders)" in told) == warned, told
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "tests/bench/manifests").glob("*.yaml")))
+def test_the_manifests_of_the_benchmarks_are_valid(name: str, millrace: Millrace) -> None:
+    env = {"CSV": "in.csv", "OUT": "out", "PGHOST": "localhost", "PGPORT": "5432", "PGDATABASE": "bench"}
+    env |= {"PGUSER": "bench", "PGPASSWORD": "bench"}
+    millrace("validate", ROOT / "tests" / "bench" / "manifests" / f"{name}.yaml", env=env)

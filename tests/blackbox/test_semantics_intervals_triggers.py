@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +11,14 @@ import kit
 import pytest
 import yaml
 from harness import Millrace, Postgres, Spec
-from kit import FileSink, Watch, customers, postgres_source, same_rows, wait_until, write_table
+from kit import FileSink, Watch, customers, postgres_source, same_rows, ticks, wait_until, write_table
 
 Manifest = Callable[..., Path]
 Watching = Callable[..., Watch]
 
 
 @pytest.fixture
-def watching(millrace: Millrace, environment: dict[str, str], watches: None) -> Iterator[Watching]:
+def watching(millrace: Millrace, environment: dict[str, str]) -> Iterator[Watching]:
     """`watching(manifest)`: the program, which runs on and watches its manifest."""
 
     def begin(*args: str | Path, env: dict[str, str] | None = None) -> Watch:
@@ -58,6 +57,17 @@ def items(postgres: Postgres, *names: str) -> None:
         postgres.execute(f"insert into {name} select n, n from generate_series(1, 10) n")
 
 
+def waiting(postgres: Postgres) -> int:
+    """How many sessions wait for a lock."""
+    sql = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+    return int(postgres.rows(sql)[0][0])
+
+
+def shows(millrace: Millrace, flow: Path, *texts: str) -> None:
+    """Waits until `status` shows all of these."""
+    wait_until(lambda: all(text in millrace("status", flow).stdout for text in texts), what=f"status: {texts}")
+
+
 def cursor_source(postgres: Postgres, *streams: str, **spec: Any) -> Spec:
     return {**postgres_source(postgres, *streams, cursorField="version"), **spec}
 
@@ -68,16 +78,17 @@ def test_12_deltas_come_by_interval_after_one_full_load(
     items(postgres)
     source = cursor_source(postgres, "public.items", deltaLoadInterval="2s", fullLoadInterval="24h")
     flow = manifest(source=source, destination=files.spec())
+    begun = time.monotonic()
     program = watching(flow)
     program.wait("public.items", 1)
     postgres.execute("insert into items values (11, 11)")
 
-    loads = program.wait("public.items", 4)
+    program.wait("public.items", 5)
 
-    assert [load["load"] for load in loads] == ["full", "delta", "delta", "delta"]
+    loads = program.loads("public.items")
+    assert len(loads) <= ticks(begun, 2), loads
+    assert [load["load"] for load in loads] == ["full"] + ["delta"] * (len(loads) - 1)
     assert sum(load["inserted"] for load in loads) == 11
-    gaps = [after["at"] - before["at"] for before, after in pairwise(loads[1:])]
-    assert all(1.2 < gap < 6 for gap in gaps), gaps
     assert program.end() == 0
 
 
@@ -94,7 +105,7 @@ def test_12_a_restart_brings_a_delta_and_no_full_load(
     postgres.execute("insert into items values (11, 11)")
 
     again = watching(flow)
-    loads = again.wait("public.items", 2, 10)
+    loads = again.wait("public.items", 2)
 
     assert [load["load"] for load in loads] == ["delta", "delta"]
     assert loads[0]["inserted"] + loads[1]["inserted"] == 1
@@ -110,16 +121,18 @@ def test_12_loads_of_one_stream_do_not_overlap_and_missed_ticks_do_not_pile_up(
     program.wait("public.items", 2)
     with postgres.connect() as lock:
         lock.execute("lock table items in access exclusive mode")
+        wait_until(lambda: waiting(postgres) > 0, what="a load that waits for the lock")
         # Several ticks pass while one load waits.
-        time.sleep(5)
         during = len(program.loads("public.items"))
+        time.sleep(8)
+        assert waiting(postgres) == 1
+        assert len(program.loads("public.items")) == during
+        begun = time.monotonic()
         lock.commit()
-    end = time.monotonic() + 2.4
-    program.wait("public.items", during + 2)
-    time.sleep(max(0, end - time.monotonic()))
+    program.wait("public.items", during + 3)
 
     after = len(program.loads("public.items")) - during
-    assert 2 <= after <= 4, after
+    assert after <= ticks(begun, 1), after
 
 
 def test_12_there_is_one_tick_an_interval_after_a_failure(
@@ -130,19 +143,20 @@ def test_12_there_is_one_tick_an_interval_after_a_failure(
     flow = manifest(source=source, destination=files.spec())
     program = watching(flow)
     program.wait("public.items", 1)
+    begun = time.monotonic()
     postgres.execute("alter table items rename to away")
 
-    def failed() -> list[float]:
-        """When loads failed, as a whole or in their stream."""
-        every = ((report["at"], flow) for report in list(program.reports) for flow in report["flows"])
-        return [at for at, flow in every if "error" in flow or any("error" in stream for stream in flow["streams"])]
+    def failed() -> int:
+        """How many loads failed, as a whole or in their stream."""
+        flows = [flow for report in list(program.reports) for flow in report["flows"]]
+        return sum("error" in flow or any("error" in stream for stream in flow["streams"]) for flow in flows)
 
-    moments = wait_until(lambda: failed() if len(failed()) > 2 else None, 60)
-    assert all(after - before > 1.2 for before, after in pairwise(moments)), moments
+    wait_until(lambda: failed() > 3)
+    assert failed() <= ticks(begun, 2), program.reports
     postgres.execute("alter table away rename to items")
     postgres.execute("insert into items values (11, 11)")
 
-    wait_until(lambda: sum(load.get("inserted", 0) for load in program.loads("public.items")) == 11, 30)
+    wait_until(lambda: sum(load.get("inserted", 0) for load in program.loads("public.items")) == 11)
     assert program.process.poll() is None
 
 
@@ -179,20 +193,21 @@ def test_13_a_trigger_during_a_load_runs_once_after_it_and_waiting_ones_join(
     program.wait("public.items", 1)
     with postgres.connect() as lock:
         lock.execute("lock table items in access exclusive mode")
-        annotate(flow, full_load="a")
-        time.sleep(2)
-        for token in ("b", "c"):
+        annotate(flow, full_load="token-a")
+        wait_until(lambda: waiting(postgres) > 0, what="a load that waits for the lock")
+        # An annotation that is set again before it was seen was never set.
+        for token in ("token-b", "token-c"):
             annotate(flow, full_load=token)
-            time.sleep(2)
-        annotate(flow, kind="Source", full_load="d")
-        time.sleep(2)
+            shows(millrace, flow, token)
+        annotate(flow, kind="Source", full_load="token-d")
+        shows(millrace, flow, "token-d")
         lock.commit()
     program.wait("public.items", 3)
     time.sleep(3)
 
     assert [load["load"] for load in program.loads("public.items")] == ["full"] * 3
     status = millrace("status", flow).stdout
-    assert all(token in status for token in ("a", "b", "c", "d")), status
+    assert all(f"token-{letter}" in status for letter in "abcd"), status
 
 
 def test_f41_a_trigger_survives_a_crash_of_its_load(
@@ -209,10 +224,10 @@ def test_f41_a_trigger_survives_a_crash_of_its_load(
     dying.wait("customers", 1)
     write_table(customers(30), source)
     annotate(flow, full_load="token-9")
-    wait_until(lambda: dying.process.poll() is not None, 30, "the worker dies in its load")
+    wait_until(lambda: dying.process.poll() is not None, what="the worker dies in its load")
 
     again = watching(flow)
-    wait_until(lambda: sum(load["inserted"] for load in again.loads("customers")) == 10, 30)
+    wait_until(lambda: sum(load["inserted"] for load in again.loads("customers")) == 10)
     time.sleep(2)
 
     # One as it starts, and one by the token.
@@ -230,15 +245,17 @@ def test_f42_a_manifest_changed_a_hundred_times_runs_as_it_is_last(
     program = watching(flow)
     program.wait("customers", 1)
     documents = list(yaml.safe_load_all(flow.read_text()))
+    begun = time.monotonic()
     for number in range(100):
         documents[-1]["spec"]["transforms"] = [{"sql": f"select id, name, {number} as version from input"}]
         change(flow, documents)
         time.sleep(0.01)
     annotate(flow, full_load="after-all")
 
-    wait_until(lambda: set(files.table(flow, "customers").to_pydict().get("version", [])) == {99}, 30)
+    wait_until(lambda: set(files.table(flow, "customers").to_pydict().get("version", [])) == {99})
     assert program.process.poll() is None
-    assert len(program.loads("customers")) < 20
+    # It looks for changes three times a second: what it has not seen it cannot run.
+    assert len(program.loads("customers")) <= ticks(begun, 0.3)
 
 
 def test_14_a_token_set_while_suspended_waits_and_shows(
@@ -249,9 +266,9 @@ def test_14_a_token_set_while_suspended_waits_and_shows(
     program = watching(flow)
     program.wait("customers", 1)
     suspend(flow, True)
-    time.sleep(1.5)
     annotate(flow, full_load="patient-token")
-    time.sleep(3)
+    shows(millrace, flow, "patient-token")
+    time.sleep(2)
 
     assert len(program.loads("customers")) == 1
     status = millrace("status", flow).stdout
@@ -270,7 +287,7 @@ def test_14_a_name_that_matches_nothing_is_told(
 
     annotate(flow, full_load_Customers="token-7")
 
-    wait_until(lambda: "Customers" in "".join(program.errors), 15, "a warning that names the stream")
+    wait_until(lambda: "Customers" in "".join(program.errors), what="a warning that names the stream")
     time.sleep(1)
     assert len(program.loads("customers")) == 1
     status = millrace("status", flow).stdout

@@ -174,7 +174,7 @@ def test_17_a_person_sees_and_changes_state(
 
 
 def test_18_a_push_reader_goes_on_from_its_committed_position(
-    millrace: Millrace, manifest: Manifest, files: FileSink, watches: None
+    millrace: Millrace, manifest: Manifest, files: FileSink
 ) -> None:
     # Messages are numbered one after the other: a gap is a loss, a repeat a duplicate.
     source = {

@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 import yaml
-from harness import Lake, Millrace, csv_source, parquet_files, resource
+from harness import Lake, Millrace, Spec, csv_source, parquet_files, resource
+from kit import ticks
 
 Write = Callable[..., Path]
 ROWS = [{"id": n, "n": 1} for n in range(1, 4)]
 
 
-def until(check: Callable[[], Any], seconds: float = 20) -> Any:
+def until(check: Callable[[], Any], seconds: float = 60) -> Any:
     """Waits until something is true."""
     end = time.monotonic() + seconds
     while not (found := check()):
@@ -58,7 +59,7 @@ class Watch:
 
     def stop(self, how: int = signal.SIGINT) -> int:
         self.process.send_signal(how)
-        return self.process.wait(30)
+        return self.process.wait(60)
 
     def triggers(self) -> list[dict[str, Any]]:
         status = self.millrace("status", self.path, "--output", "json").json
@@ -78,6 +79,17 @@ def watch(millrace: Millrace) -> Iterator[Callable[..., Watch]]:
         if one.process.poll() is None:
             one.process.kill()
             one.process.wait()
+
+
+def slow(seconds: int, workdir: Path) -> dict[str, Any]:
+    """A Source and a destination whose full load takes so long, on whatever machine: 30,000 rows by the clock."""
+    limit = {"requestsPerSecond": 30 / seconds, "burst": 1}
+    recipe: Spec = resource("Connector", "slow", {"type": "generator", "roles": ["source"], "rateLimit": limit})
+    return {
+        "source": {"connector": "slow", "connection": {"rows": 30_000, "batchRows": 1000}},
+        "destination": parquet_files(workdir / "out", "append"),
+        "documents": [recipe],
+    }
 
 
 def annotate(path: Path, kind: str, name: str, value: str) -> None:
@@ -161,10 +173,7 @@ def test_a_token_is_handled_once_also_after_a_restart(two_tables: Path, watch: C
 def test_a_token_whose_load_was_killed_goes_on_under_the_same_run(
     workdir: Path, millrace: Millrace, manifest: Write, watch: Callable[..., Watch], lake: Lake
 ) -> None:
-    path = manifest(
-        source={"connector": "generator", "connection": {"rows": 300_000}},
-        destination=parquet_files(workdir / "out", "append"),
-    )
+    path = manifest(**slow(6, workdir))
     running = watch(path)
     running.wait(1)
     annotate(path, "Flow", "full_load", "1")
@@ -175,7 +184,7 @@ def test_a_token_whose_load_was_killed_goes_on_under_the_same_run(
     until(lambda: [t["state"] for t in running.triggers()] == ["Succeeded"])
     assert [t["job"] for t in running.triggers()] == [t["job"] for t in before]
     assert running.stop() == 0
-    assert lake.table(path).num_rows == 300_000
+    assert lake.table(path).num_rows == 30_000
 
 
 def test_a_name_that_matches_no_table_is_told(two_tables: Path, watch: Callable[..., Watch]) -> None:
@@ -363,10 +372,7 @@ def test_a_trigger_approves_a_mass_delete(
 def test_tokens_that_come_during_a_load_share_one_run_after_it(
     workdir: Path, manifest: Write, watch: Callable[..., Watch]
 ) -> None:
-    path = manifest(
-        source={"connector": "generator", "connection": {"rows": 400_000}},
-        destination=parquet_files(workdir / "out", "append"),
-    )
+    path = manifest(**slow(10, workdir))
     running = watch(path)
     until(lambda: "begins" in running.told)
     annotate(path, "Flow", "full_load", "1")
@@ -409,11 +415,10 @@ def test_a_source_that_fails_is_tried_again_an_interval_later_and_never_piles_up
     path = manifest(source=source, destination=parquet_files(workdir / "out"))
     running = watch(path)
     running.wait(1)
-    orders.rename(workdir / "away.csv")
-    until(lambda: running.told.count("error: default/lake") >= 1)
     begun = time.monotonic()
-    until(lambda: running.told.count("error: default/lake") >= 3)
-    assert time.monotonic() - begun > 3, running.told
+    orders.rename(workdir / "away.csv")
+    until(lambda: running.told.count("error: default/lake") >= 4)
+    assert running.told.count("error: default/lake") <= ticks(begun, 2), running.told
     (workdir / "away.csv").rename(orders)
     loads = len(running.loads("orders"))
     until(lambda: len(running.loads("orders")) > loads and running.loads("orders")[-1]["outcome"] != "failed")
@@ -450,9 +455,11 @@ def test_a_schedule_loads_each_minute(
         schedule="* * * * *",
         scheduleLoad="Full",
     )
+    begun = time.time()
     running = watch(path)
-    until(lambda: len(running.loads()) == 1, seconds=65)
-    assert running.loads()[0]["inserted"] == 3 and time.gmtime().tm_sec < 10
+    until(lambda: len(running.loads()) == 1, seconds=120)
+    # In another minute than that of the start.
+    assert running.loads()[0]["inserted"] == 3 and time.time() // 60 > begun // 60
     assert running.stop() == 0
 
 
@@ -471,17 +478,14 @@ def test_named_streams_alone_are_watched(
 def test_a_newer_worker_is_never_fought(
     millrace: Millrace, workdir: Path, manifest: Write, watch: Callable[..., Watch], lake: Lake
 ) -> None:
-    path = manifest(
-        source={"connector": "generator", "connection": {"rows": 400_000}},
-        destination=parquet_files(workdir / "out", "append"),
-    )
+    path = manifest(**slow(5, workdir))
     older = watch(path)
     until(lambda: "begins" in older.told)
     older.process.send_signal(signal.SIGSTOP)
     millrace("run", path)
     older.process.send_signal(signal.SIGCONT)
     assert older.process.wait(60) == 77, older.told
-    assert lake.table(path).num_rows == 400_000
+    assert lake.table(path).num_rows == 30_000
 
 
 def test_a_run_of_the_schedule_takes_the_place_of_the_one_before(
@@ -499,8 +503,8 @@ def test_a_run_of_the_schedule_takes_the_place_of_the_one_before(
         concurrencyPolicy="Replace",
     )
     running = watch(path)
-    until(lambda: "took its place" in running.told, 130)
-    until(lambda: running.told.count(" begins ") >= 2, 10)
+    until(lambda: "took its place" in running.told, 200)
+    until(lambda: running.told.count(" begins ") >= 2)
     assert running.told.count("took its place") == 1
     # What was replaced has delivered nothing.
     assert lake.files(path) == []

@@ -317,7 +317,9 @@ pub trait PushSource: Send + Sync {
     async fn open(&self, stream: &StreamSpec, from: Option<&Position>) -> Result<Box<dyn PushReader>>;
 }
 
-/// One open pushing stream. `next` of [`Reader`] waits for what is pushed.
+/// One open pushing stream. `next` of [`Reader`] waits for what is pushed, and is safe to cancel: a call that is given
+/// up while it waits has taken nothing, and the next call gives what it would have given. What a reader takes in over
+/// more than one `await` it keeps in itself.
 #[async_trait]
 pub trait PushReader: Reader {
     /// Its columns.

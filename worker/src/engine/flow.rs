@@ -63,6 +63,8 @@ pub struct Request {
     pub run: String,
     /// Once the end is asked for, no further stream begins.
     pub drain: Drain,
+    /// Bytes that may wait: one limit for all runs whose requests are clones of one.
+    pub budget: Budget,
 }
 
 /// A load that is asked for.
@@ -319,7 +321,7 @@ impl Flow {
             lanes: concurrency.div_ceil(streams.clamp(1, concurrency)),
             limits: Limits {
                 buffer_rows: self.plan.source.buffer_length,
-                budget: Budget::from_container(),
+                budget: request.budget.clone(),
             },
             scratch: self.scratch.clone(),
             allow_deletes: request.allow_deletes,

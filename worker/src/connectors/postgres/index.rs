@@ -163,6 +163,23 @@ async fn bury(link: &mut Link, ledger: &Ledger, dead: &BTreeMap<String, RoaringB
     Ok(())
 }
 
+/// Drops segments that were staged for a commit that is not made.
+pub(super) async fn discard(link: &mut Link, ledger: &Ledger, tokens: &[Token]) -> Result<()> {
+    let segments = tokens.iter().filter_map(|token| token.segment.clone());
+    let segments: Vec<String> = segments.map(|(segment, _)| segment).collect();
+    if segments.is_empty() {
+        return Ok(());
+    }
+    let sql = format!(
+        "DELETE FROM {} WHERE state_id = $1 AND shard = $2 AND segment = ANY ($3) AND NOT live",
+        ledger.index
+    );
+    let [state, shard] = ledger.names();
+    link.execute(&sql, &[state, shard, (&segments, Type::TEXT_ARRAY)])
+        .await
+        .map(drop)
+}
+
 /// Drops segments that older epochs, or attempts of this one that were given up, have staged and never committed.
 pub(super) async fn sweep(link: &mut Link, ledger: &Ledger, permit: &Permit) -> Result<()> {
     let sql = format!(
