@@ -454,7 +454,8 @@ pub struct Staged {
     pub files: u64,
     /// Bytes written.
     pub bytes: u64,
-    /// Rows written, by the destination's own count.
+    /// Rows written, by the destination's own count; those of deletes only where it writes them as rows. Checked against
+    /// the counts of the load before its commit.
     pub rows: u64,
     /// What the destination needs to find them again; it alone understands this.
     pub token: Value,

@@ -83,6 +83,9 @@ impl Flow {
             .source
             .push()
             .ok_or_else(|| Error::bug("a source stopped pushing"))?;
+        if self.leaves_out(stream).await? {
+            return Ok(Counts::default());
+        }
         let mut held = self.hold(setting, stream, request).await?;
         let position = held.offset.as_ref().and_then(|offset| offset.watermark.clone());
         let reader = source.open(stream, position.as_ref()).await?;

@@ -1,7 +1,8 @@
 //! From prepared rows to staged rows: the plain way, and the way through the comparison.
 //!
 //! In: payloads of one lane. Out: what was staged and counted. [`Plain`] stages rows as they come. [`Keyed`] hashes
-//! them, finds what is delivered already, and sets the rest aside; [`settle`] decides, and stages the winners.
+//! them, finds what is delivered already, and sets the rest aside; what is decided of it, [`stage_winners`] and [`stage_gone`]
+//! stage.
 
 use std::{path::Path, sync::Arc};
 

@@ -173,6 +173,15 @@ struct Delivery {
     digest: Option<Digest>,
 }
 
+impl Delivery {
+    /// The destination counted the rows that it should have been given. Of deletes it may need no row.
+    fn is_whole(&self) -> bool {
+        let staged: u64 = self.staged.iter().map(|staged| staged.rows).sum();
+        let live = self.counts.inserted + self.counts.updated;
+        (live..=live + self.counts.deleted).contains(&staged)
+    }
+}
+
 impl Attempt<'_, '_> {
     async fn run(self) -> Result<Counts> {
         let mode = self.target.stream.write_mode;
@@ -406,6 +415,13 @@ impl Attempt<'_, '_> {
             return Err(Error::bug(format!(
                 "the counts do not add up: {:?}",
                 delivery.counts
+            )));
+        }
+        // A dry run stages nothing.
+        if self.target.permit.is_some() && !delivery.is_whole() {
+            return Err(Error::bug(format!(
+                "the destination did not stage what was decided: {:?} of {:?}",
+                delivery.staged, delivery.counts
             )));
         }
         let same = delivery.digest.is_some() && delivery.digest == self.offset.digest;
