@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+import pyarrow as pa
 import pytest
 from conftest import ground
 from faultproxy import PostgresProxy
@@ -151,6 +152,66 @@ def test_f49_a_destination_without_the_last_commit_is_noticed(
     diverged = run(flow, check=False)
 
     assert diverged.returncode == 3 and "StateDiverged" in str(diverged), str(diverged)
+
+
+@pytest.mark.parametrize("mode", ["upsert", "append", "overwrite"])
+@pytest.mark.parametrize("what", ["drop table customers", "truncate customers"])
+def test_f49_a_table_that_was_dropped_or_emptied_is_noticed_and_after_a_reset_made_anew(
+    mode: str,
+    what: str,
+    run: Run,
+    millrace: Millrace,
+    environment: dict[str, str],
+    workdir: Path,
+    manifest: Manifest,
+    table: PostgresSink,
+) -> None:
+    rows = customers(4)
+    source = write_table(rows, workdir / "customers.csv")
+    flow = manifest(source=csv_source(source, primary_key=["id"]), destination=table.spec(mode))
+    run(flow)
+    table.postgres.execute(what)
+
+    for change in (False, True):
+        if change:
+            edit = rows.to_pylist()
+            edit[0]["amount"] += 1
+            rows = pa.Table.from_pylist(edit, schema=rows.schema)
+            write_table(rows, source)
+        for load in ((), ("--full",)):
+            diverged = run(flow, *load, check=False)
+            assert diverged.returncode == 3, str(diverged)
+            assert "StateDiverged" in str(diverged) and "state reset" in str(diverged), str(diverged)
+            assert "customers" in str(diverged), str(diverged)
+    # Nothing was made or written meanwhile.
+    there = table.postgres.rows("select to_regclass('customers') is not null")[0][0]
+    assert there == what.startswith("truncate")
+    assert not there or table.postgres.rows("select count(*) from customers") == [(0,)]
+
+    millrace("state", "reset", "lake", flow, "--stream", "customers", env=environment)
+    expect(run(flow).stream("customers"), read=4, inserted=4)
+
+    same_rows(table.table(flow, "customers"), rows)
+    expect(run(flow, "--full").stream("customers"), read=4, unchanged=4)
+    same_rows(table.table(flow, "customers"), rows)
+
+
+def test_f49_a_table_that_never_had_a_row_is_not_taken_for_an_emptied_one(
+    run: Run, workdir: Path, manifest: Manifest, table: PostgresSink
+) -> None:
+    source = write_table(customers(0), workdir / "customers.csv")
+    flow = manifest(source=csv_source(source, primary_key=["id"]), destination=table.spec())
+    for _ in range(2):
+        run(flow, "--full")
+    rows = customers(4)
+    write_table(rows, source)
+    expect(run(flow, "--full").stream("customers"), read=4, inserted=4)
+    write_table(customers(0), source)
+    expect(run(flow, "--full", "--allow-deletes").stream("customers"), read=0, deleted=4)
+    run(flow, "--full")
+    write_table(rows, source)
+    expect(run(flow, "--full").stream("customers"), read=4, inserted=4)
+    same_rows(table.table(flow, "customers"), rows)
 
 
 def test_f50_an_idle_transaction_on_the_fence_row_is_waited_for_but_not_for_ever(

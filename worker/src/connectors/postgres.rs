@@ -35,6 +35,7 @@ mod link;
 mod load;
 mod numeric;
 mod parts;
+mod presence;
 mod shard;
 mod source;
 mod stage;

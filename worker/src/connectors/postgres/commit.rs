@@ -12,6 +12,7 @@ use super::{
     index,
     ledger::Claim,
     link::{CommitError, Link},
+    presence,
     shard::PostgresShard,
     stage::Token,
     swap,
@@ -116,6 +117,9 @@ impl<'a> Work<'a> {
         if matches!(claim, Claim::Settled(_)) {
             link.run("ROLLBACK").await?;
             return Ok(claim);
+        }
+        if !self.commit.replace {
+            presence::still_there(link, &self.shard.ledger, self.target).await?;
         }
         self.rows(link, &tokens, build.as_ref()).await?;
         index::publish(link, &self.shard.ledger, self.commit, &tokens)

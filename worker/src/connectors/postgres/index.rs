@@ -28,11 +28,23 @@ mod upload;
 
 pub(super) use self::upload::SegmentFile;
 
+/// Whether the index has rows that are delivered now: a segment without any is dropped.
+pub(super) async fn has_entries(link: &mut Link, ledger: &Ledger) -> Result<bool> {
+    let sql = format!(
+        "SELECT EXISTS (SELECT FROM {} WHERE state_id = $1 AND shard = $2 AND chunk = 0 AND live AND rows > 0)",
+        ledger.index
+    );
+    Ok(link.query_one(&sql, &ledger.names()).await?.get(0))
+}
+
+/// Drops all of it.
+pub(super) async fn forget(link: &mut Link, ledger: &Ledger) -> Result<()> {
+    let sql = format!("DELETE FROM {} WHERE state_id = $1 AND shard = $2", ledger.index);
+    link.execute(&sql, &ledger.names()).await.map(drop)
+}
+
 /// The live segments, in the order in which they were committed.
 pub(super) async fn list(link: &mut Link, ledger: &Ledger) -> Result<Vec<SegmentRef>> {
-    if ledger.last(link).await?.is_none() {
-        return Ok(Vec::new());
-    }
     let sql = format!(
         "SELECT segment, rows, dead FROM {} WHERE state_id = $1 AND shard = $2 AND chunk = 0 AND live ORDER BY segment COLLATE \"C\"",
         ledger.index

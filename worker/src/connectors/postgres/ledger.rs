@@ -9,7 +9,7 @@ use tokio_postgres::{
     types::{ToSql, Type},
 };
 
-use super::{destination::ensure_schema, link::Link, target::Target};
+use super::{destination::ensure_schema, link::Link, presence, target::Target};
 use crate::{
     error::{Error, Result},
     failpoint,
@@ -30,6 +30,8 @@ pub(super) struct Ledger {
     /// What it is written to, so that two writers of one table are seen.
     target: String,
     schema: String,
+    /// Every row has an entry in the index; not so where each full load replaces all.
+    pub(super) indexed: bool,
 }
 
 /// Whether a commit may go on.
@@ -41,13 +43,14 @@ pub(super) enum Claim {
 }
 
 impl Ledger {
-    pub(super) fn new(id: &ShardId, target: &Target) -> Self {
+    pub(super) fn new(id: &ShardId, target: &Target, indexed: bool) -> Self {
         Self {
             id: id.clone(),
             state: target.beside(STATE),
             index: target.beside(INDEX),
             target: target.sql_name(),
             schema: target.schema.clone(),
+            indexed,
         }
     }
 
@@ -104,11 +107,17 @@ impl Ledger {
     }
 
     /// Outlaws every older epoch. Waits for the row lock, and thereby for a transaction of an older worker. Where this
-    /// epoch is there already, nothing changes.
+    /// epoch is there already, nothing changes. Where the rows are gone that were committed, the offset is forgotten.
     ///
     /// # Errors
     /// `fenced` where a newer epoch is there; `config` where another shard writes the same table.
-    pub(super) async fn fence(&self, link: &mut Link, epoch: Epoch, nonce: &str, shares: bool) -> Result<()> {
+    pub(super) async fn fence(
+        &self,
+        link: &mut Link,
+        epoch: Epoch,
+        nonce: &str,
+        (into, shares): (&Target, bool),
+    ) -> Result<()> {
         let number = signed(epoch)?;
         link.run("BEGIN").await?;
         let [state, shard] = self.names();
@@ -126,11 +135,15 @@ impl Ledger {
             self.state
         );
         let target = (&self.target as &(dyn ToSql + Sync), Type::TEXT);
-        link.execute(
-            &update,
-            &[state, shard, (&number, Type::INT8), (&nonce, Type::TEXT), target],
-        )
-        .await?;
+        let raised = link
+            .execute(
+                &update,
+                &[state, shard, (&number, Type::INT8), (&nonce, Type::TEXT), target],
+            )
+            .await?;
+        if raised == 1 {
+            presence::forget_emptied(link, self, into).await?;
+        }
         let found = self.last(link).await?.map_or(0, |last| last.epoch);
         if found > epoch {
             link.run("ROLLBACK").await?;
@@ -143,6 +156,15 @@ impl Ledger {
             self.alone(link).await?;
         }
         link.run("COMMIT").await
+    }
+
+    /// Within a fence: as if nothing had been committed. The epoch stays.
+    pub(super) async fn forget(&self, link: &mut Link) -> Result<()> {
+        let sql = format!(
+            "UPDATE {} SET generation = 0, seq = 0, \"offset\" = 'null' WHERE state_id = $1 AND shard = $2",
+            self.state
+        );
+        link.execute(&sql, &self.names()).await.map(drop)
     }
 
     /// No other shard writes this table.

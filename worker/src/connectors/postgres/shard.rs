@@ -18,6 +18,7 @@ use super::{
     discard, index,
     ledger::Ledger,
     link::Link,
+    presence,
     stage::{Order, PostgresStage},
     target::{self, Target, Wanted},
 };
@@ -55,7 +56,11 @@ pub(super) struct Build {
 
 impl PostgresShard {
     pub(super) fn new(server: Arc<Server>, id: ShardId, stream: StreamSpec, target: Target) -> Self {
-        let ledger = Ledger::new(&id, &target);
+        let ledger = Ledger::new(
+            &id,
+            &target,
+            stream.write_mode != millrace_crds::flow::WriteMode::Overwrite,
+        );
         Self {
             server,
             stream,
@@ -187,6 +192,15 @@ impl PostgresShard {
         PostgresStage::open(link, order, &self.target, &request).await
     }
 
+    /// The index of rows that are still there.
+    async fn segments(&self, link: &mut Link) -> Result<Vec<SegmentRef>> {
+        let last = presence::last(link, &self.ledger, &self.target).await?;
+        if last.is_none_or(|last| last.generation == 0) {
+            return Ok(Vec::new());
+        }
+        index::list(link, &self.ledger).await
+    }
+
     /// Drops what older epochs, and attempts of this one that were given up, have left behind.
     async fn sweep(&self, link: &mut Link, permit: &Permit) -> Result<()> {
         let past = (permit.epoch(), permit.last().at());
@@ -242,7 +256,9 @@ impl Build {
 impl Shard for PostgresShard {
     async fn last_committed(&self) -> Result<Option<Committed>> {
         let mut link = self.control().await?;
-        let last = self.ledger.last(&mut link).await.context(self.context())?;
+        let last = presence::last(&mut link, &self.ledger, &self.target)
+            .await
+            .context(self.context())?;
         self.keep(link).await;
         Ok(last)
     }
@@ -256,7 +272,7 @@ impl Shard for PostgresShard {
         );
         // A worker that went silent in its commit holds the row until the server ends its transaction.
         self.ledger
-            .fence(&mut link, epoch, nonce, shares)
+            .fence(&mut link, epoch, nonce, (&self.target, shares))
             .await
             .context(self.context())?;
         let last = self.ledger.last(&mut link).await.context(self.context())?;
@@ -266,9 +282,7 @@ impl Shard for PostgresShard {
 
     async fn index(&self) -> Result<Vec<SegmentRef>> {
         let mut link = self.control().await?;
-        let segments = index::list(&mut link, &self.ledger)
-            .await
-            .context(self.context())?;
+        let segments = self.segments(&mut link).await.context(self.context())?;
         self.keep(link).await;
         Ok(segments)
     }

@@ -1,5 +1,6 @@
 //! Against a real server: `MILLRACE_TEST_POSTGRES`, the address of a superuser.
 
+mod destination_emptied;
 mod destination_faults;
 mod destination_rights;
 mod destination_tables;
