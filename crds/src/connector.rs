@@ -84,9 +84,6 @@ pub struct ConnectorSpec {
     #[schemars(length(max = 32))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub credentials: Vec<CredentialSpec>,
-    /// What it can do.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub capabilities: Option<Capabilities>,
     /// The most requests that one Flow may send.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate_limit: Option<RateLimitSpec>,
@@ -294,27 +291,6 @@ pub struct CredentialSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 4096))]
     pub description: Option<String>,
-}
-
-/// What a connector can do.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Capabilities {
-    /// The loads that it can do.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 3))]
-    pub load: Vec<crate::job::Load>,
-    /// The objects that it reads or writes, for example `tables`, `views`, `files`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64))]
-    pub objects: Vec<String>,
-    /// The write modes that it can do, as a destination.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 3))]
-    pub write_modes: Vec<crate::flow::WriteMode>,
-    /// The best guarantee that it can give, as a destination.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub delivery: Option<crate::flow::DeliveryGuarantee>,
 }
 
 /// The most requests that one Flow may send.

@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::duration;
 use crate::problem::{below, item};
 use crate::suggest;
-use crate::template::Template;
+use crate::template::{Template, TemplateError};
 
 /// One finding.
 #[derive(Debug, PartialEq, Eq)]
@@ -228,12 +228,17 @@ fn constants(rule: &Value, to: &mut Vec<Value>) -> bool {
 pub(crate) const TEMPLATE: &str = "template";
 
 fn mistemplated(value: &Value, show: Show) -> (String, String) {
+    let error = value.as_str().unwrap_or_default().parse::<Template>().err();
+    error.map_or_else(<_>::default, |error| no_template(&error, show))
+}
+
+/// Words for a text that is not a template.
+pub(crate) fn no_template(error: &TemplateError, show: Show) -> (String, String) {
     if show == Show::Nothing {
         let advice = "known are {namespace}, {flow}, {stream}, {label:NAME}, {date} and {date:FORMAT}; write {{ or }} for a brace that is text";
         return ("the value is not a template".to_owned(), advice.to_owned());
     }
-    let error = value.as_str().unwrap_or_default().parse::<Template>().err();
-    let error = error.map_or_else(String::new, |error| error.to_string());
+    let error = error.to_string();
     let (message, advice) = error.split_once("; ").unwrap_or((&error, ""));
     (message.to_owned(), advice.to_owned())
 }

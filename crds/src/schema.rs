@@ -28,7 +28,7 @@ pub struct Field {
     /// The exact type, for example `decimal(15,2)`, `int32` or `float32`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub physical_type: Option<String>,
-    /// Bounds and formats, for example `maxLength`, `minimum`, `pattern`, `format`.
+    /// What narrows the type: [`LogicalType::options`].
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub logical_type_options: Map<String, Value>,
     /// Whether a null is refused.
@@ -73,6 +73,33 @@ pub enum LogicalType {
     Array,
     /// True or false.
     Boolean,
+}
+
+impl LogicalType {
+    /// The `format`s of whole numbers.
+    pub const INTEGER_FORMATS: [&str; 9] = ["i8", "i16", "i32", "i64", "i128", "u8", "u16", "u32", "u64"];
+    /// The `format`s of numbers with a fraction.
+    pub const NUMBER_FORMATS: [&str; 2] = ["f32", "f64"];
+
+    /// The keys of `logicalTypeOptions` that mean something here.
+    #[must_use]
+    pub const fn options(self) -> &'static [&'static str] {
+        match self {
+            Self::Integer | Self::Number => &["format"],
+            Self::Timestamp => &["timezone"],
+            _ => &[],
+        }
+    }
+
+    /// The `format`s that mean something here.
+    #[must_use]
+    pub const fn formats(self) -> &'static [&'static str] {
+        match self {
+            Self::Integer => &Self::INTEGER_FORMATS,
+            Self::Number => &Self::NUMBER_FORMATS,
+            _ => &[],
+        }
+    }
 }
 
 /// A whole contract document; what it says beyond its schema is for others.
@@ -167,7 +194,7 @@ fn level(below: usize, named: bool) -> Schema {
             },
             "logicalTypeOptions": {
                 "type": "object", "x-kubernetes-preserve-unknown-fields": true,
-                "description": "Bounds and formats, for example maxLength, minimum, pattern, format."
+                "description": "What narrows the type: `format` of an integer (i8, i16, i32, i64, i128, u8, u16, u32, u64) or a number (f32, f64), `timezone: true` of a timestamp."
             },
             "required": { "type": "boolean", "description": "Whether a null is refused." },
             "primaryKey": { "type": "boolean", "description": "Whether the column belongs to the key, where the stream names none itself." },

@@ -269,7 +269,7 @@ impl Op {
 pub struct Refused {
     /// Why, naming the column's path (`address.number`).
     pub reason: String,
-    /// `parse`, `type`, `null-key`, `contract`, `size`.
+    /// `parse`, `type`, `null-key`, `contract`, `transform`.
     pub kind: String,
     /// Where the row stands in the source.
     pub place: BTreeMap<String, Value>,
@@ -317,7 +317,9 @@ pub trait PushSource: Send + Sync {
     async fn open(&self, stream: &StreamSpec, from: Option<&Position>) -> Result<Box<dyn PushReader>>;
 }
 
-/// One open pushing stream. `next` of [`Reader`] waits for what is pushed.
+/// One open pushing stream. `next` of [`Reader`] waits for what is pushed, and is safe to cancel: a call that is given
+/// up while it waits has taken nothing, and the next call gives what it would have given. What a reader takes in over
+/// more than one `await` it keeps in itself.
 #[async_trait]
 pub trait PushReader: Reader {
     /// Its columns.
@@ -452,7 +454,8 @@ pub struct Staged {
     pub files: u64,
     /// Bytes written.
     pub bytes: u64,
-    /// Rows written, by the destination's own count.
+    /// Rows written, by the destination's own count; those of deletes only where it writes them as rows. Checked against
+    /// the counts of the load before its commit.
     pub rows: u64,
     /// What the destination needs to find them again; it alone understands this.
     pub token: Value,

@@ -26,6 +26,10 @@ pub const PHYSICAL_TYPE: &str = "millrace.physicalType";
 /// known already stays.
 pub const UNTYPED: &str = "millrace.untyped";
 
+/// Metadata of an Arrow field of numbers: its type was inferred from a sample, so that a number which a float cannot
+/// hold as it is written does not fit it.
+pub const INFERRED: &str = "millrace.inferred";
+
 /// Types that are text with a form of their own.
 const TEXT_FORMS: [&str; 3] = ["json", "jsonb", "uuid"];
 

@@ -22,8 +22,8 @@ fn the_example_is_read_whole() {
     assert_eq!(resources.flows.len(), 1);
     assert_eq!(resources.jobs.len(), 1);
     let flow = &resources.flows[0];
-    assert_eq!(flow.place.line("spec.destination.writeMode"), Some(60));
-    assert_eq!(flow.place.line("spec.destination.connection.url"), Some(58));
+    assert_eq!(flow.place.line("spec.destination.writeMode"), Some(59));
+    assert_eq!(flow.place.line("spec.destination.connection.url"), Some(57));
 }
 
 #[test]

@@ -5,6 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::common::texts;
 use crate::connector::{CredentialSpec, Role};
+use crate::explain::{Show, no_template};
 use crate::flow::{FlowSpec, S3Spec, StateSpec, TransformSpec};
 use crate::plan::{
     DestinationPlan, FlowRef, Plan, S3Plan, SourcePlan, StatePlan, StateStorePlan, TransformPlan,
@@ -171,16 +172,21 @@ fn dead_letter(
     report: &mut Report<'_>,
 ) -> Option<String> {
     let field = join(given.root, "deadLetter.url");
-    let url = resolver
-        .expander()
-        .text(&given.spec.dead_letter.as_ref()?.url, &field, report);
+    let written = &given.spec.dead_letter.as_ref()?.url;
+    let url = resolver.expander().text(written, &field, report);
     refuse_password(&url, &field, report);
-    check_template(&url, flow, &field, report);
+    // What comes from the environment is not shown.
+    let show = if url == *written {
+        Show::Value
+    } else {
+        Show::Nothing
+    };
+    check_template(&url, flow, &field, show, report);
     Some(url)
 }
 
 /// A template must name known variables, and labels that the Flow has.
-fn check_template(text: &str, flow: &FlowRef, field: &str, report: &mut Report<'_>) {
+fn check_template(text: &str, flow: &FlowRef, field: &str, show: Show, report: &mut Report<'_>) {
     let values = Values {
         namespace: &flow.namespace,
         flow: &flow.name,
@@ -192,8 +198,7 @@ fn check_template(text: &str, flow: &FlowRef, field: &str, report: &mut Report<'
         .parse::<Template>()
         .and_then(|template| template.render(&values))
     {
-        let error = error.to_string();
-        let (message, advice) = error.split_once("; ").unwrap_or((&error, ""));
+        let (message, advice) = no_template(&error, show);
         report.error(Reason::InvalidSpec, field, message, advice);
     }
 }

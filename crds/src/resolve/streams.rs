@@ -127,7 +127,7 @@ impl Resolver<'_> {
         report: &mut Report<'_>,
     ) -> Option<Vec<Field>> {
         if let Some(fields) = &spec.schema {
-            check_fields(fields, &below(field, "schema"), report);
+            check_fields(fields, &below(field, "schema"), Writer::Manifest, report);
             return Some(fields.clone());
         }
         let schema_ref = spec.schema_ref.as_deref()?;
@@ -163,7 +163,7 @@ impl Resolver<'_> {
             );
             return None;
         };
-        check_fields(&object.properties, &field, report);
+        check_fields(&object.properties, &field, Writer::Contract, report);
         Some(object.properties.clone())
     }
 
@@ -212,8 +212,17 @@ impl Resolver<'_> {
     }
 }
 
+/// Whom a schema was written for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Writer {
+    /// Millrace alone: what means nothing here is a mistake.
+    Manifest,
+    /// Others, too: what means nothing here may mean something to them.
+    Contract,
+}
+
 /// What the API server cannot check, since schemas nest without end.
-fn check_fields(fields: &[Field], path: &str, report: &mut Report<'_>) {
+fn check_fields(fields: &[Field], path: &str, writer: Writer, report: &mut Report<'_>) {
     let mut seen = BTreeSet::new();
     for (index, field) in fields.iter().enumerate() {
         let path = item(path, index);
@@ -227,11 +236,11 @@ fn check_fields(fields: &[Field], path: &str, report: &mut Report<'_>) {
                 "remove one of the two",
             );
         }
-        check_field(field, &path, report);
+        check_field(field, &path, writer, report);
     }
 }
 
-fn check_field(field: &Field, path: &str, report: &mut Report<'_>) {
+fn check_field(field: &Field, path: &str, writer: Writer, report: &mut Report<'_>) {
     let is = |wanted| field.logical_type == Some(wanted);
     if field.logical_type.is_none() && field.physical_type.is_none() {
         report.error(
@@ -258,7 +267,44 @@ fn check_field(field: &Field, path: &str, report: &mut Report<'_>) {
         );
     }
     if let Some(items) = &field.items {
-        check_field(items, &below(path, "items"), report);
+        check_field(items, &below(path, "items"), writer, report);
     }
-    check_fields(&field.properties, &below(path, "properties"), report);
+    check_options(field, &below(path, "logicalTypeOptions"), writer, report);
+    check_fields(&field.properties, &below(path, "properties"), writer, report);
+}
+
+/// Options that would change nothing are refused: their author expects something of them.
+fn check_options(field: &Field, path: &str, writer: Writer, report: &mut Report<'_>) {
+    let known = field.logical_type.map_or(&[][..], LogicalType::options);
+    let formats = field.logical_type.map_or(&[][..], LogicalType::formats);
+    for (key, value) in &field.logical_type_options {
+        let path = below(path, key);
+        let (message, advice) = match (key.as_str(), value.as_str()) {
+            (key, _) if !known.contains(&key) => {
+                let advice = suggest::advice(key, known.iter().copied(), "known here is");
+                let advice = if advice.is_empty() {
+                    "remove it".to_owned()
+                } else {
+                    advice
+                };
+                if writer == Writer::Contract {
+                    report.warn(Reason::InvalidSpec, &path, "is not looked at", "");
+                    continue;
+                }
+                ("there is no such option of this type".to_owned(), advice)
+            }
+            ("format", Some(format)) if formats.contains(&format) => continue,
+            ("format", format) => {
+                let formats = formats.iter().copied();
+                let advice = suggest::advice(format.unwrap_or_default(), formats, "known are");
+                (format!("{value} is not a format of this type"), advice)
+            }
+            _ if value.is_boolean() => continue,
+            _ => (
+                format!("{value} is not allowed"),
+                "write true or false".to_owned(),
+            ),
+        };
+        report.error(Reason::InvalidSpec, &path, message, advice);
+    }
 }

@@ -308,7 +308,6 @@ impl Recipe {
             engines: None,
             configs: std::collections::BTreeMap::new(),
             credentials: Vec::new(),
-            capabilities: None,
             rate_limit: None,
             config_schema: None,
             destination_config_schema: None,

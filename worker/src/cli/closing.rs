@@ -11,7 +11,7 @@ use super::{exit::Exit, human, log, out, watch::Closing};
 use crate::{
     engine::{
         counts::Counts,
-        flow::{Report, StreamReport},
+        flow::{LEFT_OUT, Report, StreamReport},
     },
     error::{Error, Result},
 };
@@ -192,10 +192,10 @@ pub(super) fn sentences(ended: &Ended) -> Vec<String> {
             } else {
                 parts.join(", ")
             };
-            format!(
-                "{now} {title}, stream {}: {} load: {parts}",
-                stream.name, stream.load
-            )
+            match stream.load {
+                LEFT_OUT => format!("{now} {title}, stream {}: {LEFT_OUT}", stream.name),
+                load => format!("{now} {title}, stream {}: {load} load: {parts}", stream.name),
+            }
         })
         .collect()
 }
@@ -272,6 +272,12 @@ fn remarks_on(ended: &Ended) -> Vec<String> {
                 stream.name
             ));
         }
+        if stream.load == LEFT_OUT {
+            lines.push(format!(
+                "{title}, stream {}: left out: it is new, and `schemaContract.tables` does not let it in.",
+                stream.name
+            ));
+        }
     }
     if let Some(Ok(report)) = &ended.result
         && !report.left.is_empty()
@@ -326,6 +332,7 @@ fn stream_json(stream: &StreamReport) -> Value {
     match &stream.outcome {
         Ok(counts) => {
             let outcome = match counts.delivered() {
+                0 if stream.load == LEFT_OUT => "leftOut",
                 0 if is_empty(stream, counts) => "empty",
                 0 => "unchanged",
                 _ => "loaded",

@@ -85,7 +85,7 @@ impl StateArgs {
 /// # Errors
 /// `config` where there is no current directory.
 pub(super) fn of(plan: &Plan) -> Result<String> {
-    let base = PathBuf::from(plan.source.system.base_dir.as_deref().unwrap_or("."));
+    let base = PathBuf::from(plan.destination.system.base_dir.as_deref().unwrap_or("."));
     Ok(match &plan.state.store {
         StateStorePlan::Default => state::default_directory()?.display().to_string(),
         StateStorePlan::Directory(path) => base.join(path).display().to_string(),

@@ -29,7 +29,7 @@ use self::{
 };
 use super::{Connector, Side, config};
 use crate::{
-    connector::{Authority, Destination, Shard, Stage, StageRequest},
+    connector::{Authority, Destination, Shard, Stage, StageRequest, Staged},
     diff::segment::SegmentRef,
     error::{Context, Error, Result},
     protocol::{Commit, Committed, Epoch, Outcome, Permit, ShardId},
@@ -228,6 +228,11 @@ impl Shard for MemoryShard {
             request,
             room,
         )?))
+    }
+
+    async fn discard(&self, _permit: &Permit, staged: &[Staged]) -> Result<()> {
+        lock(&self.table)?.discard(staged);
+        Ok(())
     }
 
     async fn commit(&self, permit: &Permit, commit: &Commit) -> Outcome {

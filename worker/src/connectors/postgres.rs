@@ -24,6 +24,7 @@ mod connect;
 mod decode;
 mod defaults;
 mod destination;
+mod discard;
 mod discover;
 mod encode;
 mod failure;

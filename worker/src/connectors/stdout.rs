@@ -138,8 +138,16 @@ impl Waiting {
         staged.iter().map(file).collect()
     }
 
-    fn forget(&self, gone: impl Fn(&str, Epoch) -> bool) -> Result<()> {
-        self.lock()?.retain(|token, (epoch, _)| !gone(token, *epoch));
+    fn forget(&self, staged: &[Staged]) -> Result<()> {
+        let mut waiting = self.lock()?;
+        for token in staged.iter().filter_map(|staged| staged.token.as_str()) {
+            waiting.remove(token);
+        }
+        Ok(())
+    }
+
+    fn forget_before(&self, first: Epoch) -> Result<()> {
+        self.lock()?.retain(|_, (epoch, _)| *epoch >= first);
         Ok(())
     }
 }
@@ -190,19 +198,19 @@ impl Shard for StdoutShard {
         }
     }
 
+    async fn discard(&self, _permit: &Permit, staged: &[Staged]) -> Result<()> {
+        self.waiting.forget(staged)
+    }
+
     async fn clean(&self, permit: &Permit) -> Result<()> {
-        self.waiting.forget(|_, epoch| epoch < permit.epoch())
+        self.waiting.forget_before(permit.epoch())
     }
 }
 
 impl StdoutShard {
     fn done(&self, commit: &Commit) -> Outcome {
-        let printed = |token: &str, _| {
-            let tokens = commit.staged.iter().filter_map(|staged| staged.token.as_str());
-            tokens.into_iter().any(|staged| staged == token)
-        };
         self.waiting
-            .forget(printed)
+            .forget(&commit.staged)
             .map_or_else(Outcome::Failed, |()| Outcome::Done)
     }
 }

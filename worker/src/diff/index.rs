@@ -190,26 +190,21 @@ impl Index {
         Ok(())
     }
 
-    /// Visits the keys of the chosen positions, group by group.
-    ///
-    /// # Errors
-    /// `data` where a file is damaged, and what `visit` says.
-    pub fn keys(
-        &self,
-        chosen: &RoaringTreemap,
-        mut visit: impl FnMut(&Entries, Vec<u32>) -> Result<()>,
-    ) -> Result<()> {
+    /// The entries of every group that holds chosen positions, and the chosen rows of it: one group in memory at a time.
+    /// An item is the error `data` where a file is damaged.
+    pub fn chosen<'a>(
+        &'a self,
+        chosen: &'a RoaringTreemap,
+    ) -> impl Iterator<Item = Result<(Entries, Vec<u32>)>> + Send + 'a {
         let mut readers = Readers::default();
-        for group in &self.groups {
+        self.groups.iter().filter_map(move |group| {
             let rows: Vec<u32> = (0..group.len)
                 .filter(|row| chosen.contains(group.first + row))
                 .map(|row| u32::try_from(row).unwrap_or(u32::MAX))
                 .collect();
-            if !rows.is_empty() {
-                visit(&readers.segment(self, *group)?.entries(group.number)?, rows)?;
-            }
-        }
-        Ok(())
+            let entries = |readers: &mut Readers| readers.segment(self, *group)?.entries(group.number);
+            (!rows.is_empty()).then(|| Ok((entries(&mut readers)?, rows)))
+        })
     }
 }
 

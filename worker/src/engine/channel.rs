@@ -1,7 +1,7 @@
 //! The bounded channel between a reader and what follows: it blocks, it never drops.
 //!
 //! In: payloads. Out: the same, in order. Two limits hold at once: rows of one reader (`bufferLength`) and bytes of
-//! the whole run (the [`Budget`], from the memory that the process may use).
+//! all Flows at work (the [`Budget`], from the memory that the process may use).
 
 use std::sync::Arc;
 
@@ -12,11 +12,17 @@ use crate::{
     error::{Error, Result},
 };
 
-/// Bytes that may wait in all channels of a run together; clones share it.
-#[derive(Clone)]
+/// Bytes that may wait in all channels together, of whatever Flow; clones share it.
+#[derive(Clone, Debug)]
 pub struct Budget {
     kilobytes: Arc<Semaphore>,
     limit: u32,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self::from_container()
+    }
 }
 
 impl Budget {

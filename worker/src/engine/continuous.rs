@@ -1,8 +1,9 @@
 //! Streams that push: one load after another from a source that never ends.
 //!
 //! In: a [`PushReader`], which sends by itself. Out: loads of what came within a moment, each taken through the same
-//! engine as any other delta; the position after its last row is its watermark. After a failure the reader is rewound
-//! to the last commit: nothing is lost, and nothing is delivered twice.
+//! engine as any other delta; the position after its last row is its watermark. While nothing comes, nothing is loaded,
+//! but for the first load, by which the stream is known. After a failure the reader is rewound to the last commit:
+//! nothing is lost, and nothing is delivered twice.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -82,6 +83,9 @@ impl Flow {
             .source
             .push()
             .ok_or_else(|| Error::bug("a source stopped pushing"))?;
+        if self.leaves_out(stream).await? {
+            return Ok(Counts::default());
+        }
         let mut held = self.hold(setting, stream, request).await?;
         let position = held.offset.as_ref().and_then(|offset| offset.watermark.clone());
         let reader = source.open(stream, position.as_ref()).await?;
@@ -95,14 +99,15 @@ impl Flow {
             let after = held.offset.as_ref().and_then(|offset| offset.watermark.clone());
             window.begin(after.clone());
             let range = Range::Delta { after: after.clone() };
-            match load::run(
-                setting,
-                &mut held.target(stream, progress),
-                &range,
-                window.clone(),
-            )
-            .await
-            {
+            let known = held.offset.is_some();
+            let mut target = held.target(stream, progress);
+            let load = async {
+                if known && !window.wait().await? {
+                    return Ok(Counts::default());
+                }
+                load::run(setting, &mut target, &range, window.clone()).await
+            };
+            match load.await {
                 Ok(loaded) => {
                     counts.add(&loaded);
                     attempt = 0;
@@ -140,7 +145,20 @@ struct Window {
 #[derive(Default)]
 struct State {
     position: Option<Position>,
+    /// What came before the load was begun.
+    first: Option<Payload>,
     ended: bool,
+}
+
+impl State {
+    /// What the reader gave: its position is reached, or there is no more.
+    fn note(&mut self, next: Option<&Payload>) {
+        match next {
+            None => self.ended = true,
+            Some(payload) if payload.position.is_some() => self.position.clone_from(&payload.position),
+            Some(_) => (),
+        }
+    }
 }
 
 impl Window {
@@ -167,8 +185,37 @@ impl Window {
         self.state().ended
     }
 
+    /// Waits until there is something to load; `false`: nothing comes any more, or the end was asked for.
+    async fn wait(&self) -> Result<bool> {
+        let (mut reader, mut stop) = (self.reader.lock().await, self.stop.clone());
+        loop {
+            let next = tokio::select! {
+                biased;
+                () = stopped(&mut stop) => return Ok(false),
+                next = reader.next() => next?,
+            };
+            let mut state = self.state();
+            match next {
+                None => {
+                    state.note(None);
+                    return Ok(false);
+                }
+                Some(payload) if payload.batch.num_rows() == 0 && payload.refused.is_empty() => {
+                    state.note(Some(&payload));
+                }
+                first => {
+                    state.first = first;
+                    return Ok(true);
+                }
+            }
+        }
+    }
+
     async fn rewind(&self, to: Option<&Position>) -> Result<()> {
-        self.state().ended = false;
+        {
+            let mut state = self.state();
+            (state.ended, state.first) = (false, None);
+        }
         self.reader
             .lock()
             .await
@@ -209,6 +256,13 @@ impl Load for Window {
     }
 }
 
+/// Waits until the end is asked for: for ever, where nobody is left to ask.
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    if stop.wait_for(|stop| *stop).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
 /// Reads until enough rows or enough time have passed; the moment begins with the first row.
 struct Moment {
     reader: Arc<tokio::sync::Mutex<Box<dyn PushReader>>>,
@@ -218,34 +272,36 @@ struct Moment {
     until: Option<Instant>,
 }
 
+impl Moment {
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 #[async_trait]
 impl Reader for Moment {
     async fn next(&mut self) -> Result<Option<Payload>> {
-        if self.left == 0 || *self.stop.borrow() {
-            return Ok(None);
-        }
-        let until = self.until.unwrap_or_else(|| Instant::now() + MOMENT);
-        let mut reader = self.reader.lock().await;
-        // A reader must bear that its `next` is given up between two payloads.
-        let next = tokio::select! {
-            next = reader.next() => next?,
-            () = tokio::time::sleep_until(until) => return Ok(None),
-            _ = self.stop.changed() => return Ok(None),
-        };
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        match next {
+        let until = *self.until.get_or_insert_with(|| Instant::now() + MOMENT);
+        let first = self.state().first.take();
+        let next = match first {
+            Some(first) => Some(first),
+            None if self.left == 0 => return Ok(None),
             None => {
-                state.ended = true;
-                Ok(None)
-            }
-            Some(payload) => {
-                self.until = Some(until);
-                self.left = self.left.saturating_sub(payload.batch.num_rows());
-                if let Some(position) = &payload.position {
-                    state.position = Some(position.clone());
+                let mut reader = self.reader.lock().await;
+                tokio::select! {
+                    biased;
+                    () = stopped(&mut self.stop) => return Ok(None),
+                    () = tokio::time::sleep_until(until) => return Ok(None),
+                    next = reader.next() => next?,
                 }
-                Ok(Some(payload))
             }
-        }
+        };
+        self.state().note(next.as_ref());
+        let rows = next.as_ref().map_or(0, |payload| payload.batch.num_rows());
+        self.left = self.left.saturating_sub(rows);
+        Ok(next)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -24,6 +24,9 @@ pub struct Counts {
     pub filtered: u64,
     /// Rows in the dead letter.
     pub refused: u64,
+    /// Those of `refused` of which not even the key could be read. A full load with such rows finds no deletes: any row
+    /// that seems to be gone may be one of them.
+    pub unknown: u64,
     /// Deletes that a full load found by absence: part of `deleted`, and of no row that was read.
     pub absent: u64,
     /// Files written.
@@ -56,6 +59,7 @@ impl Counts {
         self.superseded += other.superseded;
         self.filtered += other.filtered;
         self.refused += other.refused;
+        self.unknown += other.unknown;
         self.absent += other.absent;
         self.files += other.files;
         self.bytes += other.bytes;

@@ -1,7 +1,8 @@
 //! From prepared rows to staged rows: the plain way, and the way through the comparison.
 //!
 //! In: payloads of one lane. Out: what was staged and counted. [`Plain`] stages rows as they come. [`Keyed`] hashes
-//! them, finds what is delivered already, and sets the rest aside; [`settle`] decides, and stages the winners.
+//! them, finds what is delivered already, and sets the rest aside; what is decided of it, [`stage_winners`] and [`stage_gone`]
+//! stage.
 
 use std::{path::Path, sync::Arc};
 
@@ -62,6 +63,24 @@ impl Added {
             fields.push(Arc::new(Field::new(LOADED_AT_COLUMN, utc, true)));
         }
         Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()))
+    }
+
+    /// Makes sure that the rows have no columns of these names themselves.
+    ///
+    /// # Errors
+    /// `config`, naming the column.
+    pub fn check(&self, schema: &Schema) -> Result<()> {
+        let added = [(OP_COLUMN, self.op), (LOADED_AT_COLUMN, self.loaded_at.is_some())];
+        let mut twice = added.into_iter().filter(|(_, on)| *on).map(|(name, _)| name);
+        match twice.find(|name| schema.field_with_name(name).is_ok()) {
+            None => Ok(()),
+            Some(name) => Err(Error::config(format!(
+                "the rows have a column `{name}`, which the destination adds by itself"
+            ))
+            .advice(format!(
+                "rename it in a transform, or set `options: {{ {name}: false }}` at the destination to keep theirs"
+            ))),
+        }
     }
 
     fn add(&self, mut rows: Rows, schema: &SchemaRef) -> Result<Rows> {
@@ -337,8 +356,8 @@ pub async fn stage_gone(
     schema: &SchemaRef,
     output: &mut Output,
 ) -> Result<()> {
-    let mut batches = Vec::new();
-    index.keys(&decisions.gone, |entries, rows| {
+    for group in index.chosen(&decisions.gone) {
+        let (entries, rows) = group?;
         let len = rows.len();
         let key = take_record_batch(&entries.key, &UInt32Array::from(rows))?;
         let columns = schema
@@ -349,13 +368,8 @@ pub async fn stage_gone(
                 None => Ok(new_null_array(field.data_type(), len)),
             });
         let columns = columns.collect::<Result<Vec<ArrayRef>>>()?;
-        batches.push(RecordBatch::try_new(schema.clone(), columns)?);
-        Ok(())
-    })?;
-    for batch in batches {
-        let len = batch.num_rows();
         let rows = Rows {
-            batch,
+            batch: RecordBatch::try_new(schema.clone(), columns)?,
             ops: Some(vec![Op::Delete; len]),
             hashes: Some(vec![0; len]),
             identities: Some(vec![0; len]),

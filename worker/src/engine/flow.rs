@@ -20,6 +20,7 @@ use millrace_crds::{
 
 use super::{
     channel::Budget,
+    contract::{NewTable, new_table},
     counts::Counts,
     drain::Drain,
     lane::Limits,
@@ -33,7 +34,7 @@ use crate::{
     connector::{Authority, Destination, Range, Shard, Source, System},
     connectors,
     error::{Context, Error, ErrorKind, Result},
-    protocol::{self, Claim, Permit, ShardId},
+    protocol::{self, Claim, Committed, Permit, ShardId},
     secrets::LocalSecrets,
     state::{self, Run, Store},
     stream::StreamSpec,
@@ -41,6 +42,9 @@ use crate::{
 
 /// The target of the log line that tells of a stream which failed: whoever shows the report says the same.
 pub const OUTCOME: &str = "millrace::outcome";
+
+/// In place of the load of a stream that is new, and that `schemaContract.tables` leaves out.
+pub const LEFT_OUT: &str = "left out";
 
 /// What to load; what is not asked is what the stream needs: a full load first, then deltas where there is a cursor.
 #[derive(Clone, Debug, Default)]
@@ -59,6 +63,8 @@ pub struct Request {
     pub run: String,
     /// Once the end is asked for, no further stream begins.
     pub drain: Drain,
+    /// Bytes that may wait: one limit for all runs whose requests are clones of one.
+    pub budget: Budget,
 }
 
 /// A load that is asked for.
@@ -112,7 +118,7 @@ pub struct Report {
 pub struct StreamReport {
     /// The stream.
     pub name: String,
-    /// `full`, `delta` or `backfill`.
+    /// `full`, `delta`, `backfill` or `continuous`; [`LEFT_OUT`] where there was none.
     pub load: &'static str,
     /// The counts, or why there are none.
     pub outcome: Result<Counts>,
@@ -169,7 +175,8 @@ impl Flow {
         destination: Arc<dyn Destination>,
         destination_system: System,
     ) -> Result<Self> {
-        let base = PathBuf::from(plan.source.system.base_dir.as_deref().unwrap_or("."));
+        // The state is the Flow's, and so is the destination: its place is the Flow's manifest.
+        let base = PathBuf::from(plan.destination.system.base_dir.as_deref().unwrap_or("."));
         Ok(Self {
             source,
             destination,
@@ -314,7 +321,7 @@ impl Flow {
             lanes: concurrency.div_ceil(streams.clamp(1, concurrency)),
             limits: Limits {
                 buffer_rows: self.plan.source.buffer_length,
-                budget: Budget::from_container(),
+                budget: request.budget.clone(),
             },
             scratch: self.scratch.clone(),
             allow_deletes: request.allow_deletes,
@@ -362,6 +369,10 @@ impl Flow {
         progress: &Progress,
         word: &mut &'static str,
     ) -> Result<Counts> {
+        if self.leaves_out(stream).await? {
+            *word = LEFT_OUT;
+            return Ok(Counts::default());
+        }
         let mut held = self.hold(setting, stream, request).await?;
         let range = range(request, stream, held.offset.as_ref())?;
         *word = match range {
@@ -391,6 +402,42 @@ impl Flow {
                 }
             }
         }
+    }
+
+    /// Whether `schemaContract.tables` keeps out a stream that was never delivered; says so. Nothing is held for it.
+    ///
+    /// # Errors
+    /// `data` with reason `SchemaFrozen` where new tables are frozen.
+    pub(super) async fn leaves_out(&self, stream: &StreamSpec) -> Result<bool> {
+        let name = &stream.name;
+        let verdict = new_table(
+            name,
+            streams::is_named(&self.plan, name),
+            self.plan.contract.tables,
+        );
+        if matches!(verdict, Ok(NewTable::Load)) || self.was_delivered(stream).await? {
+            return Ok(false);
+        }
+        verdict?;
+        tracing::warn!(
+            flow = self.name(),
+            stream = name,
+            "left out: it is new, and `schemaContract.tables` does not let it in"
+        );
+        Ok(true)
+    }
+
+    /// Whether anything of a stream was ever committed, as the destination or the store knows. One whose offset a person
+    /// reset was.
+    async fn was_delivered(&self, stream: &StreamSpec) -> Result<bool> {
+        let id = self.shard_id(&stream.name);
+        let has_offset = |committed: &Committed| !matches!(Offset::of(committed), Ok(None));
+        let shard = self.destination.shard(&id, stream).await?;
+        if shard.last_committed().await?.as_ref().is_some_and(has_offset) {
+            return Ok(true);
+        }
+        let record = self.store.load(&id).await?;
+        Ok(record.is_some_and(|(record, _)| has_offset(&record.committed)))
     }
 
     /// Takes a stream's shard over, or only looks at it where nothing is to be done.

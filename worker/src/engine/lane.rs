@@ -2,13 +2,18 @@
 //!
 //! In: a [`Load`] whose partitions are dealt to the lanes one by one. Out: each lane's [`Work`], full of rows. Threads
 //! of their own, since both sides compute: a connector may decode and a stage may compress without starving anybody.
+//! Not the runtime's threads for what blocks: these are limited, and readers that hold all of them would wait for ever
+//! for those who take their rows.
 
 use std::sync::{
     Arc,
     atomic::{AtomicUsize, Ordering},
 };
 
-use tokio::{runtime::Handle, task::JoinHandle};
+use tokio::{
+    runtime::Handle,
+    sync::{oneshot, watch},
+};
 
 use super::{
     channel::{Budget, Item, Receiver, Sender, channel},
@@ -39,7 +44,7 @@ pub trait Work: Send + 'static {
 pub struct Limits {
     /// Rows that may wait in one lane.
     pub buffer_rows: u32,
-    /// Bytes that may wait in all lanes of the run.
+    /// Bytes that may wait in all lanes of all runs.
     pub budget: Budget,
 }
 
@@ -54,11 +59,16 @@ pub async fn run<W: Work>(
     progress: &Progress,
 ) -> Result<Vec<W>> {
     let next = Arc::new(AtomicUsize::new(0));
+    // Goes as this future goes, also where somebody gives it up.
+    let (_wanted, unwanted) = watch::channel(());
     let mut tasks = Vec::new();
     for work in works {
         let (sender, receiver) = channel(limits.buffer_rows, &limits.budget);
         tasks.push((
-            thread(read(load.clone(), next.clone(), sender, progress.clone())),
+            spawn_read(
+                read(load.clone(), next.clone(), sender, progress.clone()),
+                unwanted.clone(),
+            ),
             spawn_work(work, receiver),
         ));
     }
@@ -66,7 +76,7 @@ pub async fn run<W: Work>(
     let mut first = None;
     for (reader, worker) in tasks {
         // The reader's error is the cause where both have one: the worker only sees that its channel closed early.
-        let (read, worked) = (ended(reader.await), ended(worker.await));
+        let (read, worked) = (ended(reader).await, ended(worker).await);
         match read.and(worked) {
             Ok(work) => works.push(work),
             Err(error) => {
@@ -79,18 +89,45 @@ pub async fn run<W: Work>(
     first.map_or(Ok(works), Err)
 }
 
-/// Runs a future on a thread that may block.
-fn thread<T: Send + 'static>(future: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
-    let runtime = Handle::current();
-    tokio::task::spawn_blocking(move || runtime.block_on(future))
+/// A thread at work, or why there is none.
+type Thread<T> = Result<oneshot::Receiver<Result<T>>>;
+
+fn thread<T: Send + 'static>(
+    name: &str,
+    work: impl FnOnce(&Handle) -> Result<T> + Send + 'static,
+) -> Thread<T> {
+    let (runtime, (done, ended)) = (Handle::current(), oneshot::channel());
+    let run = move || {
+        // Nobody waits for the lanes of a load that was given up.
+        let _ = done.send(work(&runtime));
+    };
+    let spawned = std::thread::Builder::new().name(name.to_owned()).spawn(run);
+    spawned.map(|_| ended).map_err(|error| {
+        Error::transient(format!("no thread for a lane: {error}"))
+            .advice("lower the Source's concurrency, or allow the process more threads")
+    })
 }
 
-fn spawn_work<W: Work>(mut work: W, mut receiver: Receiver) -> JoinHandle<Result<W>> {
-    let runtime = Handle::current();
-    tokio::task::spawn_blocking(move || {
+/// Reads until the end, or until nobody wants the load any more, so that it holds neither room nor connections.
+fn spawn_read(
+    read: impl Future<Output = Result<()>> + Send + 'static,
+    mut unwanted: watch::Receiver<()>,
+) -> Thread<()> {
+    let read = async move {
+        tokio::select! {
+            biased;
+            read = read => read,
+            _ = unwanted.changed() => Ok(()),
+        }
+    };
+    thread("lane-read", move |runtime| runtime.block_on(read))
+}
+
+fn spawn_work<W: Work>(mut work: W, mut receiver: Receiver) -> Thread<W> {
+    thread("lane-work", move |runtime| {
         while let Some(item) = runtime.block_on(receiver.next()) {
             match item {
-                Item::Payload(partition, payload) => work.take(partition, *payload, &runtime)?,
+                Item::Payload(partition, payload) => work.take(partition, *payload, runtime)?,
                 Item::End(partition) => work.end(partition)?,
             }
         }
@@ -98,8 +135,9 @@ fn spawn_work<W: Work>(mut work: W, mut receiver: Receiver) -> JoinHandle<Result
     })
 }
 
-fn ended<T>(joined: Result<Result<T>, tokio::task::JoinError>) -> Result<T> {
-    joined.unwrap_or_else(|error| Err(Error::bug(format!("a lane died: {error}"))))
+async fn ended<T>(thread: Thread<T>) -> Result<T> {
+    let died = |_| Err(Error::bug("a lane died; the log says of what"));
+    thread?.await.unwrap_or_else(died)
 }
 
 async fn read(load: Arc<dyn Load>, next: Arc<AtomicUsize>, sender: Sender, progress: Progress) -> Result<()> {
@@ -126,3 +164,6 @@ async fn read(load: Arc<dyn Load>, next: Arc<AtomicUsize>, sender: Sender, progr
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -173,6 +173,15 @@ struct Delivery {
     digest: Option<Digest>,
 }
 
+impl Delivery {
+    /// The destination counted the rows that it should have been given. Of deletes it may need no row.
+    fn is_whole(&self) -> bool {
+        let staged: u64 = self.staged.iter().map(|staged| staged.rows).sum();
+        let live = self.counts.inserted + self.counts.updated;
+        (live..=live + self.counts.deleted).contains(&staged)
+    }
+}
+
 impl Attempt<'_, '_> {
     async fn run(self) -> Result<Counts> {
         let mode = self.target.stream.write_mode;
@@ -202,7 +211,7 @@ impl Attempt<'_, '_> {
         self.setting.lanes.min(self.load.partitions()).max(1)
     }
 
-    fn added(&self) -> Added {
+    fn added(&self) -> Result<Added> {
         let options = &self.setting.plan.destination.system.options;
         let on = |name: &str| {
             options
@@ -212,10 +221,12 @@ impl Attempt<'_, '_> {
         };
         let log = self.target.stream.write_mode == WriteMode::Append && !self.pipeline.key.is_empty();
         let loaded_at = on(deliver::LOADED_AT_COLUMN).then(|| Timestamp::now().as_microsecond());
-        Added {
+        let added = Added {
             op: log && on(deliver::OP_COLUMN),
             loaded_at,
-        }
+        };
+        added.check(&self.pipeline.schema)?;
+        Ok(added)
     }
 
     async fn output(&self, added: &Added, lane: usize, replace: bool, indexed: bool) -> Result<Output> {
@@ -246,7 +257,7 @@ impl Attempt<'_, '_> {
 
     /// Rows go to the destination as they come.
     async fn plain(&self, replace: bool, indexed: bool) -> Result<Delivery> {
-        let added = self.added();
+        let added = self.added()?;
         let mut lanes = Vec::new();
         for lane in 0..self.lanes() {
             lanes.push(Plain {
@@ -353,6 +364,7 @@ impl Attempt<'_, '_> {
             counts.superseded += twice;
             seen |= found;
         }
+        let scope = self.scope(scope, counts.unknown);
         let (index, scratch) = (index.clone(), self.scratch.to_owned());
         let decisions =
             tokio::task::spawn_blocking(move || decide(scope, &index, &seen, &buckets, &scratch)).await;
@@ -363,6 +375,19 @@ impl Attempt<'_, '_> {
         ))
     }
 
+    /// Deletes are found by absence only where every key was read.
+    fn scope(&self, scope: Scope, unknown: u64) -> Scope {
+        if scope != Scope::Full || unknown == 0 {
+            return scope;
+        }
+        tracing::warn!(
+            stream = self.target.stream.name,
+            rows = unknown,
+            "rows were refused of which not even the key could be read: this load finds no deletes"
+        );
+        Scope::Delta
+    }
+
     async fn stage(
         &self,
         index: &Index,
@@ -370,7 +395,7 @@ impl Attempt<'_, '_> {
         decisions: &Decisions,
         replace: bool,
     ) -> Result<(Vec<Staged>, Sum)> {
-        let (added, indexed) = (self.added(), self.keeps_index());
+        let (added, indexed) = (self.added()?, self.keeps_index());
         let (mut staged, mut sum) = (Vec::new(), Sum::default());
         for (lane, kept) in kept.iter().enumerate().filter(|(_, kept)| kept.rows > 0) {
             let mut output = self.output(&added, lane, replace, indexed).await?;
@@ -392,10 +417,19 @@ impl Attempt<'_, '_> {
                 delivery.counts
             )));
         }
+        // A dry run stages nothing.
+        if self.target.permit.is_some() && !delivery.is_whole() {
+            return Err(Error::bug(format!(
+                "the destination did not stage what was decided: {:?} of {:?}",
+                delivery.staged, delivery.counts
+            )));
+        }
         let same = delivery.digest.is_some() && delivery.digest == self.offset.digest;
         let first = self.target.offset.is_none();
         let nothing = delivery.counts.delivered() == 0 && delivery.dead.is_empty();
-        self.pipeline.dead_letters.finish().await.context("dead letter")?;
+        if !self.setting.dry_run {
+            self.pipeline.dead_letters.finish().await.context("dead letter")?;
+        }
         let watermark = self.watermark();
         let moved = watermark != self.offset.watermark
             && delivery.counts.read > 0

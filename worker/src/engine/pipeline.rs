@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{Schema, SchemaRef};
-use millrace_crds::plan::Plan;
+use millrace_crds::{flow::WriteMode, plan::Plan};
 
 use super::{
     contract::Contract, dead_letter::DeadLetters, offset::Offset, prepare::Pipeline, transform::Transform,
@@ -123,7 +123,17 @@ impl Chain {
                     error,
                 })?;
             chain.schema = transform.schema().clone();
-            chain.passes_key &= transform.passes_key(key);
+            let passes_key = transform.passes_key(key);
+            if !passes_key && stream.write_mode == WriteMode::Upsert {
+                transform
+                    .keeps_keys_apart(key)
+                    .context(format!("transform of {}", stream.name))
+                    .map_err(|error| Misfit {
+                        transform: Some(number),
+                        error,
+                    })?;
+            }
+            chain.passes_key &= passes_key;
             chain.transforms.push(transform);
         }
         Ok(chain)

@@ -17,7 +17,7 @@ use super::{
     contract::{Coercer, Contract},
     counts::Counts,
     dead_letter::DeadLetters,
-    rows::place,
+    rows::{NULL_KEY, place},
     transform::Transform,
 };
 use crate::{
@@ -192,6 +192,9 @@ impl Preparer {
             prepared.batch = output.batch;
         }
         counts.refused += letters.len() as u64;
+        // A row that names no key by itself is nobody's; of one that could not be read, nobody knows whose it was.
+        let unread = letters.iter().filter(|letter| letter.kind != NULL_KEY).count();
+        counts.unknown += unread.saturating_sub(prepared.refused.len()) as u64;
         pipeline.dead_letters.add(letters).await?;
         Ok(prepared)
     }

@@ -95,6 +95,9 @@ pub fn shown(column: &ArrayRef, row: usize) -> String {
     }
 }
 
+/// The kind of a row that is refused because its key is null.
+pub const NULL_KEY: &str = "null-key";
+
 /// A row that is to be refused: its number in the batch, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Misfit {

@@ -134,10 +134,11 @@ impl Schedule {
         }
     }
 
-    /// Whether what is due must take the place of the load at work.
+    /// When the next tick of the schedule takes the place of the load at work; `None`: it never does.
     #[must_use]
-    pub fn replaces(&self, now: Timestamp) -> bool {
-        self.policy == ConcurrencyPolicy::Replace && self.due(now) == Some(Due::Scheduled)
+    pub fn replaces_at(&self) -> Option<Timestamp> {
+        let next = self.cron.as_ref().and_then(Cron::next);
+        next.filter(|_| self.policy == ConcurrencyPolicy::Replace)
     }
 
     /// The load to ask for.

@@ -84,14 +84,11 @@ pub fn is_ruled(source: &SourcePlan, name: &str) -> Result<bool> {
     Ok(rules.is_empty() || rules.iter().any(|rule| rule.matches(name)))
 }
 
-/// The streams that the manifest names exactly.
+/// Whether the manifest names a stream exactly, in the Source or in the Flow.
 #[must_use]
-pub fn declared(rules: &[StreamRule]) -> Vec<String> {
-    let exact = |rule: &StreamRule| match &rule.select {
-        StreamSelect::Name(name) => Some(name.clone()),
-        StreamSelect::Match(_) => None,
-    };
-    rules.iter().filter_map(exact).collect()
+pub fn is_named(plan: &Plan, name: &str) -> bool {
+    let exact = |rule: &StreamRule| matches!(&rule.select, StreamSelect::Name(exact) if exact == name);
+    plan.source.streams.iter().any(exact) || plan.streams.iter().any(|stream| stream == name)
 }
 
 /// Whether the Flow takes a stream of this name, as far as that can be told without the source.

@@ -6,6 +6,7 @@
 //! that overflow fail instead of wrapping.
 
 mod check;
+mod distinct;
 mod functions;
 mod plan;
 mod step;
@@ -91,6 +92,26 @@ impl Transform {
     #[must_use]
     pub fn passes_key(&self, key: &[String]) -> bool {
         key.iter().all(|name| self.0.passes(name))
+    }
+
+    /// Makes sure that rows with different keys still have different ones afterwards.
+    ///
+    /// # Errors
+    /// `config`, naming the key column of which that cannot be told.
+    pub fn keeps_keys_apart(&self, key: &[String]) -> Result<()> {
+        let sources: Vec<Option<&str>> = key.iter().map(|name| self.0.distinct(name)).collect();
+        let used = |name: &String| sources.contains(&Some(name.as_str()));
+        match key.iter().find(|name| !used(name)) {
+            None => Ok(()),
+            Some(name) => Err(Error::config(format!(
+                "the transform may make one key of two: nothing shows that different values of `{name}` stay different"
+            ))
+            .reason("KeysMayMerge")
+            .advice(format!(
+                "select `{name}` as it is, as text, with a number added or with constant text joined to it, and the \
+                 other form under another name; or choose writeMode append or overwrite"
+            ))),
+        }
     }
 
     /// Transforms a batch of the schema that this was compiled for; `metadata` places its first row.

@@ -96,23 +96,14 @@ fn is_integer(text: &str) -> bool {
         && value::integer(text).is_some()
 }
 
-/// A number of at most 15 significant digits, which a 64-bit float gives back as they are.
+/// A number that a 64-bit float gives back as it is written.
 fn is_number(text: &str) -> bool {
     let digits = text.strip_prefix('-').unwrap_or(text);
-    let significant = digits
-        .split(['e', 'E'])
-        .next()
-        .unwrap_or_default()
-        .bytes()
-        .filter(u8::is_ascii_digit)
-        .skip_while(|digit| *digit == b'0')
-        .count();
     canonical(digits)
-        && significant <= 15
         && digits
             .bytes()
             .all(|byte| matches!(byte, b'0'..=b'9' | b'.' | b'e' | b'E' | b'-' | b'+'))
-        && value::float(text).is_some()
+        && value::exact_float(text).is_some()
 }
 
 /// Begins with a digit, and with 0 only where that is the whole part.

@@ -43,6 +43,22 @@ pub(crate) fn float(text: &str) -> Option<f64> {
     finite.then_some(value)
 }
 
+/// A float that is written again with the digits of the text: nothing of it was rounded away.
+pub(crate) fn exact_float(text: &str) -> Option<f64> {
+    if let Some(value) = short_float(text.as_bytes()) {
+        return Some(value);
+    }
+    let value = float(text).filter(|value| value.is_finite())?;
+    (significant(text) == significant(&format!("{value:e}"))).then_some(value)
+}
+
+/// The digits of a number, without zeros at either end.
+fn significant(text: &str) -> String {
+    let number = text.split(['e', 'E']).next().unwrap_or_default();
+    let digits: String = number.chars().filter(char::is_ascii_digit).collect();
+    digits.trim_matches('0').to_owned()
+}
+
 /// Numbers of at most 15 digits, with a point or without: digits and power of ten are exact as floats, so that their
 /// quotient is the float nearest to the text.
 fn short_float(text: &[u8]) -> Option<f64> {

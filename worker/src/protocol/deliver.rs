@@ -228,7 +228,7 @@ fn no_answer(permit: &Permit, commit: &Commit, why: &str) -> Error {
 
 fn emptied(permit: &Permit) -> Error {
     Error::state("StateLost", format!("what the destination of {} held is gone", permit.shard))
-        .advice("put it back, or let `millrace state reset` forget the offset, so that the next load delivers everything")
+        .advice("put it back, or let `millrace state reset --stream NAME` forget the offset, so that the next load delivers everything")
 }
 
 fn strange(permit: &Permit, commit: &Commit, found: &Committed) -> Error {

@@ -254,7 +254,7 @@ fn diverged(id: &ShardId, known: &Committed, found: &Committed) -> Error {
         format!("the state of {id} knows commit {}.{}, but its destination {there}", known.generation, known.seq),
     )
     .advice(
-        "the destination was restored or emptied, or is another one; put it back, or let `millrace state reset` \
+        "the destination was restored or emptied, or is another one; put it back, or let `millrace state reset --stream NAME` \
          forget the offset, so that the next load compares everything anew",
     )
 }

@@ -105,19 +105,28 @@ async fn a_directory_behaves() {
     );
 }
 
-/// Runs where a server is at hand: `MILLRACE_TEST_S3_ENDPOINT`, `_BUCKET`, `_ACCESS_KEY`, `_SECRET_KEY`.
 #[tokio::test]
 async fn s3_behaves() {
-    let Some(storage) = s3_for_tests() else { return };
+    let Some(storage) = s3_for_tests().await else {
+        return;
+    };
     behaves(&storage).await;
 }
 
-/// A place of its own on the S3 server that the tests were given.
-pub(crate) fn s3_for_tests() -> Option<Storage> {
+/// A place of its own on the S3 server of the tests; `None` where there is none.
+///
+/// # Panics
+/// Where `MILLRACE_REQUIRE_SERVICES` asks for one.
+pub(crate) async fn s3_for_tests() -> Option<Storage> {
+    // Makes the bucket.
+    cas::tests::s3("storage").await?;
     let variable = |name: &str| std::env::var(format!("MILLRACE_TEST_S3_{name}")).ok();
-    let (endpoint, bucket) = (variable("ENDPOINT")?, variable("BUCKET")?);
-    let url = format!("s3://{bucket}/storage-{}", uuid::Uuid::new_v4());
-    let connection = settings(&[("endpoint", endpoint.into()), ("region", "us-east-1".into())]);
+    let url = format!("s3://storage/{}", uuid::Uuid::new_v4());
+    let region = variable("REGION").unwrap_or_else(|| "us-east-1".to_owned());
+    let connection = settings(&[
+        ("endpoint", variable("ENDPOINT")?.into()),
+        ("region", region.into()),
+    ]);
     Some(Storage::open(&url, &connection, &s3_secrets(), &RateLimiter::default(), None).unwrap())
 }
 

@@ -73,6 +73,12 @@ fn formats_and_time_zones_choose_the_width() {
     let with = |logical: &str, options: serde_json::Value| {
         type_of(json!({ "name": "x", "logicalType": logical, "logicalTypeOptions": options }))
     };
+    for format in LogicalType::INTEGER_FORMATS {
+        assert!(name::integer_format(format).is_some(), "{format}");
+    }
+    for format in LogicalType::NUMBER_FORMATS {
+        assert!(name::number_format(format).is_some(), "{format}");
+    }
     assert_eq!(with("integer", json!({ "format": "i16" })), DataType::Int16);
     assert_eq!(with("number", json!({ "format": "f32" })), DataType::Float32);
     assert_eq!(

@@ -289,6 +289,30 @@ fn wrong_streams_are_told() {
             "m.yaml:7: Source/shop: spec.streams[0].schema[0]: has no type; write logicalType, physicalType or both",
         ),
         (
+            streams(
+                "{ name: a, schema: [{ name: x, logicalType: integer, logicalTypeOptions: { format: int32 } }] }",
+            ),
+            "m.yaml:7: Source/shop: spec.streams[0].schema[0].logicalTypeOptions.format: \"int32\" is not a format of this type; known are i8, i16, i32, i64, i128, u8, u16, u32 and u64",
+        ),
+        (
+            streams(
+                "{ name: a, schema: [{ name: x, logicalType: number, logicalTypeOptions: { fromat: f32 } }] }",
+            ),
+            "m.yaml:7: Source/shop: spec.streams[0].schema[0].logicalTypeOptions.fromat: there is no such option of this type; did you mean format?",
+        ),
+        (
+            streams(
+                "{ name: a, schema: [{ name: x, logicalType: string, logicalTypeOptions: { maxLength: 9 } }] }",
+            ),
+            "m.yaml:7: Source/shop: spec.streams[0].schema[0].logicalTypeOptions.maxLength: there is no such option of this type; remove it",
+        ),
+        (
+            streams(
+                "{ name: a, schema: [{ name: x, logicalType: timestamp, logicalTypeOptions: { timezone: UTC } }] }",
+            ),
+            "m.yaml:7: Source/shop: spec.streams[0].schema[0].logicalTypeOptions.timezone: \"UTC\" is not allowed; write true or false",
+        ),
+        (
             streams("{ name: a, schema: [{ name: x, logicalType: date }, { name: x, logicalType: date }] }"),
             "m.yaml:7: Source/shop: spec.streams[0].schema[1]: x is named twice; remove one of the two",
         ),

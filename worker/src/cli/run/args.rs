@@ -12,6 +12,7 @@ use crate::{
         place::StateArgs,
     },
     engine::{
+        channel::Budget,
         drain::Drain,
         flow::{Request, Wanted},
     },
@@ -123,6 +124,7 @@ impl RunArgs {
             adopt: self.adopt_state.clone(),
             run: String::new(),
             drain: drain.clone(),
+            budget: Budget::from_container(),
         }
     }
 

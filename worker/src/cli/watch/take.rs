@@ -108,14 +108,14 @@ impl Follower {
         })
     }
 
-    /// Waits until the schedule wants the place of what it began.
+    /// Waits until the schedule wants the place of what it began: for ever, where its ticks wait or are left out.
     async fn replaced(&self, task: &Task) {
         let scheduled = matches!(task, Task::Due(Due::Scheduled, _));
-        while scheduled && !self.schedule.replaces(Timestamp::now()) {
-            sleep(self.schedule.next().map(until)).await;
-        }
-        if !scheduled {
-            std::future::pending::<()>().await;
+        let Some(at) = self.schedule.replaces_at().filter(|_| scheduled) else {
+            return std::future::pending().await;
+        };
+        while Timestamp::now() < at {
+            sleep(Some(until(at))).await;
         }
     }
 

@@ -19,7 +19,7 @@ use crate::{
         ndjson, parquet,
     },
     storage::{Object, Storage},
-    types::UNTYPED,
+    types::{INFERRED, UNTYPED},
 };
 
 /// Bytes looked at in the front of a file, in its middle and at its end.
@@ -341,12 +341,16 @@ impl Columns {
     fn schema(self) -> Schema {
         let field = |name: &String| match self.found.get(name) {
             Some(Column::Typed(field)) => nullable(field),
-            Some(Column::Text(kind)) if kind.seen() => Field::new(name, kind.data_type(), true),
-            _ => Field::new(name, DataType::Utf8, true)
-                .with_metadata(HashMap::from([(UNTYPED.to_owned(), String::new())])),
+            Some(Column::Text(kind)) if kind.seen() => marked(name, kind.data_type(), INFERRED),
+            _ => marked(name, DataType::Utf8, UNTYPED),
         };
         Schema::new(self.names.iter().map(field).collect::<Vec<_>>())
     }
+}
+
+fn marked(name: &str, type_: DataType, mark: &str) -> Field {
+    let metadata = HashMap::from([(mark.to_owned(), String::new())]);
+    Field::new(name, type_, true).with_metadata(metadata)
 }
 
 /// A field that may be null, and all of its parts.

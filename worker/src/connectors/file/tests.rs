@@ -461,13 +461,15 @@ async fn a_web_file_is_a_stream() {
 
 #[tokio::test]
 async fn s3_files_are_read_in_parts() {
-    let Some(storage) = s3_for_tests() else { return };
+    let Some(storage) = s3_for_tests().await else {
+        return;
+    };
     let text = format!("id\n{}", "12345678\n".repeat(3 << 20));
     storage.put("in/a.csv", text.into_bytes().into()).await.unwrap();
     let connection = json!({
         "url": format!("{}/in/{{stream}}.csv", storage.place()),
         "endpoint": std::env::var("MILLRACE_TEST_S3_ENDPOINT").unwrap(),
-        "region": "us-east-1",
+        "region": std::env::var("MILLRACE_TEST_S3_REGION").unwrap_or_else(|_| "us-east-1".to_owned()),
         "csv": { "newlinesInValues": false },
     });
     let mut system = system(connection, None);

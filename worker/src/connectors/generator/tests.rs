@@ -260,8 +260,8 @@ fn wrong_settings_are_named() {
         (json!({ "streams": [] }), "streams"),
         (json!({ "streams": ["a", "a"] }), "streams"),
         (json!({ "ratePerSecond": 0 }), "ratePerSecond"),
-        (json!({ "rows": "many" }), "invalid type"),
-        (json!({ "mode": "pull me" }), "pull me"),
+        (json!({ "rows": "many" }), "expected u64"),
+        (json!({ "mode": "pull me" }), "expected `"),
     ] {
         let result = Generator::new(&system("generator", connection.as_object().unwrap().clone()));
         let error = result.err().unwrap();

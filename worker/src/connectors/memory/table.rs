@@ -152,6 +152,13 @@ impl Table {
         self.staged.insert(token, staging);
     }
 
+    /// Drops what was staged for a commit that is not made.
+    pub(super) fn discard(&mut self, staged: &[Staged]) {
+        for staged in staged {
+            self.staged.remove(token(staged));
+        }
+    }
+
     /// Drops what older owners staged and never committed.
     pub(super) fn clean(&mut self, epoch: Epoch) {
         self.staged.retain(|_, staging| staging.epoch >= epoch);

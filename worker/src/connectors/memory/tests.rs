@@ -111,3 +111,18 @@ fn rows_of_older_schemas_are_read_in_the_columns_of_the_last() {
     assert_eq!((snapshot.schema.clone(), snapshot.rows()), (new.schema(), 2));
     assert!(snapshot.batches[0].column(1).is_null(0));
 }
+
+#[tokio::test]
+async fn what_was_staged_for_nothing_is_dropped_at_once() {
+    let store = Store::new();
+    let ground = Ground::with(store.open(1 << 20)).await;
+    let permit = ground.acquire().await.unwrap();
+    let staged = vec![ground.stage(&permit, &[(1, "a", Insert)]).await];
+    ground.shard.discard(&permit, &staged).await.unwrap();
+    let commit = ground.next(&permit, staged, false);
+    let outcome = ground.shard.commit(&permit, &commit).await;
+    assert!(
+        matches!(&outcome, Outcome::Failed(error) if error.message.contains("gone")),
+        "{outcome:?}"
+    );
+}

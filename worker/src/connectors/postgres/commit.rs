@@ -270,7 +270,8 @@ impl<'a> Work<'a> {
     }
 }
 
-fn tokens(staged: &[Staged]) -> Result<Vec<Token>> {
+/// What the stages say of themselves.
+pub(super) fn tokens(staged: &[Staged]) -> Result<Vec<Token>> {
     staged
         .iter()
         .map(|staged| {

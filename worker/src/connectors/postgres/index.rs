@@ -91,7 +91,7 @@ pub(super) async fn fetch(
             format!("segment {segment} of the index of {} is gone", ledger.id),
         )
         .advice(
-            "somebody has changed millrace_index; `millrace state reset` lets the next load compare anew",
+            "somebody has changed millrace_index; `millrace state reset --stream NAME` lets the next load compare anew",
         ));
     }
     Ok(path)
@@ -173,6 +173,23 @@ async fn bury(link: &mut Link, ledger: &Ledger, dead: &BTreeMap<String, RoaringB
             .await?;
     }
     Ok(())
+}
+
+/// Drops segments that were staged for a commit that is not made.
+pub(super) async fn discard(link: &mut Link, ledger: &Ledger, tokens: &[Token]) -> Result<()> {
+    let segments = tokens.iter().filter_map(|token| token.segment.clone());
+    let segments: Vec<String> = segments.map(|(segment, _)| segment).collect();
+    if segments.is_empty() {
+        return Ok(());
+    }
+    let sql = format!(
+        "DELETE FROM {} WHERE state_id = $1 AND shard = $2 AND segment = ANY ($3) AND NOT live",
+        ledger.index
+    );
+    let [state, shard] = ledger.names();
+    link.execute(&sql, &[state, shard, (&segments, Type::TEXT_ARRAY)])
+        .await
+        .map(drop)
 }
 
 /// Drops segments that older epochs, or attempts of this one that were given up, have staged and never committed.

@@ -15,7 +15,7 @@ use tokio_postgres::types::Type;
 use super::{
     commit,
     connect::Server,
-    index,
+    discard, index,
     ledger::Ledger,
     link::Link,
     presence,
@@ -23,7 +23,7 @@ use super::{
     target::{self, Target, Wanted},
 };
 use crate::{
-    connector::{Shard, Stage, StageRequest},
+    connector::{Shard, Stage, StageRequest, Staged},
     diff::segment::SegmentRef,
     error::{Context, Result},
     failpoint,
@@ -297,6 +297,10 @@ impl Shard for PostgresShard {
     async fn stage(&self, permit: &Permit, request: StageRequest) -> Result<Box<dyn Stage>> {
         let stage = self.open_stage(permit, request).await.context(self.context())?;
         Ok(Box::new(stage))
+    }
+
+    async fn discard(&self, _permit: &Permit, staged: &[Staged]) -> Result<()> {
+        discard::discard(self, staged).await.context(self.context())
     }
 
     async fn commit(&self, permit: &Permit, commit: &Commit) -> Outcome {

@@ -116,3 +116,26 @@ fn a_name_that_a_column_has_already_is_refused() {
         .unwrap();
     assert!(error.message.contains("`id`"), "{error}");
 }
+
+#[tokio::test]
+async fn what_was_staged_for_nothing_holds_no_file() {
+    let shard = StdoutShard {
+        label: None,
+        print: sink().1,
+        waiting: Arc::default(),
+    };
+    let waiting = shard.waiting.clone();
+    let destination = Arc::new(Stdout {
+        config: StdoutConfig::default(),
+        print: sink().1,
+    });
+    let ground = Ground {
+        shard: Arc::new(shard),
+        ..Ground::with(destination).await
+    };
+    let permit = ground.acquire().await.unwrap();
+    let staged = vec![ground.stage_rows(&permit, Vec::new(), false, None).await.unwrap()];
+    assert_eq!(waiting.lock().unwrap().len(), 1);
+    ground.shard.discard(&permit, &staged).await.unwrap();
+    assert_eq!(waiting.lock().unwrap().len(), 0);
+}

@@ -7,7 +7,7 @@ use arrow::{
 
 use crate::{
     connector::{Op, Payload, Refused, UnfitRow},
-    engine::rows::Misfit,
+    engine::rows::{Misfit, NULL_KEY},
     error::{Error, Result},
 };
 
@@ -71,7 +71,7 @@ pub(super) fn null_keys(batch: &RecordBatch, key: &[String]) -> Result<Vec<Misfi
         let null = (0..nulls.len()).filter(|row| nulls.is_null(*row));
         misfits.extend(null.map(|row| Misfit {
             row,
-            kind: "null-key",
+            kind: NULL_KEY,
             reason: format!("key column `{name}` is null"),
         }));
     }

@@ -14,7 +14,7 @@ use millrace_crds::{
 use super::fit::{Fit, fit, plain, plain_field, widen};
 use crate::{
     error::{Error, Result},
-    types::{UNTYPED, join, type_name},
+    types::{INFERRED, UNTYPED, join, type_name},
 };
 
 /// One settled column. Where its field is not nullable, the manifest requires a value.
@@ -198,7 +198,9 @@ fn refuse_doubles(stream: &str, reader: &Schema) -> Result<()> {
 /// Nulls are allowed unless the manifest requires a value.
 fn optional(field: &Field) -> FieldRef {
     let mut field = super::fit::relaxed(field);
-    field.metadata_mut().remove(UNTYPED);
+    field
+        .metadata_mut()
+        .retain(|name, _| name != UNTYPED && name != INFERRED);
     Arc::new(field)
 }
 

@@ -12,7 +12,9 @@ use arrow::{
 };
 use async_trait::async_trait;
 use millrace_crds::{
+    flow::ContractMode,
     manifest,
+    plan::{Plan, StateStorePlan, StreamSelect},
     resolve::{Setting as Where, resolve},
 };
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -106,6 +108,10 @@ struct Bench {
 
 impl Bench {
     async fn new(mode: &str, key: &str, parts: usize) -> Self {
+        Self::of(mode, key, parts, |_| ()).await
+    }
+
+    async fn of(mode: &str, key: &str, parts: usize, edit: impl FnOnce(&mut Plan)) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let root = directory.path().display();
         let text = format!(
@@ -129,7 +135,8 @@ impl Bench {
             parts,
         };
         let rows = desk.rows.clone();
-        let plan = resolution.plans[0].clone();
+        let mut plan = resolution.plans[0].clone();
+        edit(&mut plan);
         let flow = Flow::with_source(plan, &Arc::default(), Arc::new(desk))
             .await
             .unwrap();
@@ -427,4 +434,67 @@ async fn a_dry_run_counts_and_leaves_no_trace() {
         counts(10, 10, 0, 0, 0)
     );
     assert_eq!(std::fs::read_dir(bench.directory.path()).unwrap().count(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn state_lies_beside_the_flow_and_not_beside_its_source() {
+    let directories = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let [source, flow] = &directories;
+    let path = |directory: &tempfile::TempDir| Some(directory.path().display().to_string());
+    let bench = Bench::of("upsert", "id", 1, |plan| {
+        plan.source.system.base_dir = path(source);
+        plan.destination.system.base_dir = path(flow);
+        plan.state.store = StateStorePlan::Directory("state".into());
+    })
+    .await;
+    bench.full().await;
+    assert!(flow.path().join("state").is_dir());
+    assert!(!source.path().join("state").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_is_new_and_not_named_follows_the_contract() {
+    let unnamed = |mode| {
+        move |plan: &mut Plan| {
+            plan.source.streams[0].select = StreamSelect::Match("p.*".into());
+            plan.contract.tables = mode;
+        }
+    };
+    let bench = Bench::of("upsert", "id", 1, unnamed(ContractMode::Freeze)).await;
+    *bench.rows.lock().unwrap() = table(0..10);
+    let error = bench.load(Request::default()).await.unwrap_err();
+    assert_eq!(error.reason, "SchemaFrozen");
+    for mode in [ContractMode::DiscardRow, ContractMode::DiscardValue] {
+        let bench = Bench::of("upsert", "id", 1, unnamed(mode)).await;
+        *bench.rows.lock().unwrap() = table(0..10);
+        let report = bench.flow.run(&Request::default(), &|_, _| ()).await.unwrap();
+        assert_eq!(report.streams[0].load, super::LEFT_OUT);
+        assert_eq!(bench.full().await, Counts::default());
+        // Neither data nor state.
+        assert_eq!(std::fs::read_dir(bench.directory.path()).unwrap().count(), 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_was_delivered_or_is_named_is_let_in() {
+    let mut bench = Bench::new("upsert", "id", 1).await;
+    *bench.rows.lock().unwrap() = table(0..10);
+    bench.full().await;
+    let mut plan = (*bench.flow.plan).clone();
+    plan.source.streams[0].select = StreamSelect::Match("p.*".into());
+    plan.contract.tables = ContractMode::Freeze;
+    bench.flow.plan = Arc::new(plan);
+    assert_eq!(short(&bench.full().await), counts(10, 0, 0, 0, 10));
+    let shard = bench.flow.shard_id("people");
+    crate::state::admin::reset(bench.flow.store.as_ref(), &shard, "test")
+        .await
+        .unwrap();
+    assert_eq!(short(&bench.full().await), counts(10, 0, 0, 0, 10));
+
+    let named = Bench::of("upsert", "id", 1, |plan| {
+        plan.contract.tables = ContractMode::Freeze;
+    })
+    .await;
+    *named.rows.lock().unwrap() = table(0..10);
+    assert_eq!(short(&named.full().await), counts(10, 10, 0, 0, 0));
 }

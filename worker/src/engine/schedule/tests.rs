@@ -211,13 +211,13 @@ fn a_tick_during_a_load_is_left_out_waits_or_replaces_it() {
         let flow = format!("  schedule: \"* * * * *\"\n  concurrencyPolicy: {policy}\n");
         let mut schedule = Schedule::new(&plan("", &flow), Last::default(), plus(0)).unwrap();
         schedule.began(Due::Scheduled, plus(60));
-        let replaces = schedule.replaces(plus(130));
+        let replaces = schedule.replaces_at();
         schedule.ended(Due::Scheduled, plus(60), plus(200), true);
         (replaces, schedule.due(plus(200)))
     };
-    assert_eq!(with("Forbid"), (false, None));
-    assert_eq!(with("Allow"), (false, Some(Due::Scheduled)));
-    assert_eq!(with("Replace"), (true, Some(Due::Scheduled)));
+    assert_eq!(with("Forbid"), (None, None));
+    assert_eq!(with("Allow"), (None, Some(Due::Scheduled)));
+    assert_eq!(with("Replace"), (Some(plus(120)), Some(Due::Scheduled)));
 }
 
 #[test]

@@ -14,6 +14,7 @@ use arrow::{
 use datafusion_common::DataFusionError;
 use datafusion_physical_expr::PhysicalExpr;
 
+use super::distinct;
 use crate::{
     engine::rows::Misfit,
     error::{Error, Result},
@@ -93,6 +94,20 @@ impl Step {
                 .outputs
                 .iter()
                 .any(|output| output.name == column && output.source == index)
+    }
+
+    /// The column of the input that comes out under this name with all its different values still different.
+    pub(super) fn distinct(&self, name: &str) -> Option<&str> {
+        let number = self.outputs.iter().position(|output| output.name == name)?;
+        if let Some(index) = self.outputs[number].source {
+            return Some(self.input.field(index).name());
+        }
+        let columns = self.input.project(&self.select.columns).ok()?;
+        let source = distinct::source(self.select.expressions.get(number)?.as_ref(), &columns)?;
+        self.input
+            .index_of(source)
+            .ok()
+            .map(|index| self.input.field(index).name().as_str())
     }
 
     pub(super) fn run(&self, batch: &RecordBatch) -> Result<Done> {

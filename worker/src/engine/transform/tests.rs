@@ -322,6 +322,43 @@ fn the_key_passes_only_as_it_is() {
 }
 
 #[test]
+fn a_key_that_is_made_keeps_rows_apart_or_is_refused() {
+    for made in [
+        "id + 1 as id",
+        "cast(id as text) as id",
+        "'p-' || cast(id as text) || '/' as id",
+        "concat('p', id) as id",
+    ] {
+        let sql = format!("select {made} from input");
+        transform(&sql)
+            .keeps_keys_apart(&key(&["id"]))
+            .unwrap_or_else(|error| panic!("{made}: {error}"));
+    }
+    for made in [
+        "1 as id",
+        "n as id",
+        "id / 2 as id",
+        "id * 0 as id",
+        "id - id as id",
+        "upper(email) as id",
+        "cast(id as smallint) as id",
+        "cast(cast(id as double) as text) as id",
+    ] {
+        let error = transform(&format!("select {made} from input")).keeps_keys_apart(&key(&["id"]));
+        assert_eq!(error.unwrap_err().reason, "KeysMayMerge", "{made}");
+    }
+    let both = key(&["id", "email"]);
+    transform("select id, concat(email, '!') as email from input")
+        .keeps_keys_apart(&both)
+        .unwrap();
+    assert!(
+        transform("select id, id + 1 as email from input")
+            .keeps_keys_apart(&both)
+            .is_err()
+    );
+}
+
+#[test]
 fn metadata_of_a_column_stays_with_it() {
     let metadata =
         std::collections::HashMap::from([(crate::types::PHYSICAL_TYPE.to_owned(), "uuid".to_owned())]);

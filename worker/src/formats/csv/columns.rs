@@ -23,6 +23,7 @@ use super::tokens::{Dialect, Tokens};
 use crate::{
     error::{Error, Result},
     formats::{json, value},
+    types::INFERRED,
 };
 
 /// Which texts are null.
@@ -120,6 +121,9 @@ impl<'a> Fields<'a> {
             }
             DataType::UInt8 => {
                 Arc::new(build.primitive::<UInt8Type>(|text| value::unsigned(text)?.try_into().ok()))
+            }
+            DataType::Float64 if field.metadata().contains_key(INFERRED) => {
+                Arc::new(build.primitive::<Float64Type>(value::exact_float))
             }
             DataType::Float64 => Arc::new(build.primitive::<Float64Type>(value::float)),
             DataType::Float32 => Arc::new(build.primitive::<Float32Type>(value::float32)),

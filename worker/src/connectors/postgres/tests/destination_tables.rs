@@ -207,6 +207,24 @@ async fn leftovers(database: &Database) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_was_staged_for_nothing_is_dropped_at_once() {
+    let Some(database) = ground().await else { return };
+    let ground = flow(&database, Upsert).await;
+    let mut permit = ground.acquire().await.unwrap();
+    for people in [FIRST, SECOND] {
+        let staged = ground.stage(&permit, &people).await;
+        ground.shard.discard(&permit, &[staged]).await.unwrap();
+        assert_eq!(leftovers(&database).await, "0");
+        let waiting = "SELECT count(*) FROM millrace_index WHERE NOT live";
+        assert_eq!(database.one(waiting).await, "0");
+        // The next stage does not miss what is gone.
+        ground.deliver(&mut permit, &people).await;
+    }
+    let expected = [["1", "a"], ["2", "x"], ["3", "c"]];
+    assert_eq!(people(&database, "orders").await, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_was_staged_and_given_up_is_dropped() {
     let Some(database) = ground().await else { return };
     let ground = flow(&database, Upsert).await;
