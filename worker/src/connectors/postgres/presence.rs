@@ -67,7 +67,7 @@ pub(super) async fn still_there(link: &mut Link, ledger: &Ledger, target: &Targe
         format!("{} was dropped or emptied during the run", target.sql_name()),
     )
     .advice(
-        "put it back, or let `millrace state reset` forget the offset, so that the next load delivers everything",
+        "put it back, or let `millrace state reset --stream NAME` forget the offset, so that the next load delivers everything",
     ))
 }
 
