@@ -280,6 +280,22 @@ def test_05_an_update_in_append_mode_is_one_line_of_the_log(
     expect(run(flow).stream("customers"), read=9, unchanged=9)
 
 
+def test_05_the_same_row_twice_is_two_rows_where_there_is_no_key(
+    run: Run, workdir: Path, manifest: Manifest, sink: Sink
+) -> None:
+    source = workdir / "visits.csv"
+    source.write_text("page,at\na,1\na,1\nb,2\n")
+    flow = manifest(source=csv_source(source), destination=sink.spec("append"))
+    expect(run(flow).stream("visits"), read=3, inserted=3)
+    source.write_text("page,at\na,1\nc,3\na,1\nb,2\nb,2\nc,3\n")
+
+    expect(run(flow).stream("visits"), read=6, inserted=3, unchanged=3)
+
+    rows = [("a", 1), ("a", 1), ("b", 2), ("b", 2), ("c", 3), ("c", 3)]
+    same_rows(sink.table(flow, "visits"), [{"page": page, "at": at} for page, at in rows])
+    expect(run(flow).stream("visits"), read=6, unchanged=6, files=0)
+
+
 def test_06_null_keys_are_refused_with_place_and_reason(
     run: Run, workdir: Path, manifest: Manifest, sink: Sink
 ) -> None:

@@ -126,6 +126,11 @@ pub trait Load: Send + Sync {
     fn watermark(&self) -> Option<Position> {
         None
     }
+    /// Rows of earlier loads may come again, as where a changed file is read anew: those without a key are compared
+    /// with what was delivered. `false`: equal rows are rows of their own.
+    fn repeats(&self) -> bool {
+        true
+    }
     /// Rows and bytes to come, where known.
     fn estimate(&self) -> Estimate {
         Estimate::default()

@@ -25,6 +25,8 @@ pub enum Scope {
     Full,
     /// The keys that were read.
     Delta,
+    /// Rows that have no key: as many of each as were read, less those that are delivered.
+    Rows,
 }
 
 /// What becomes of the candidates and of the index.
@@ -43,7 +45,8 @@ pub struct Decisions {
     /// Counts.
     pub counts: Decided,
     /// A row of this load was matched in the index on the way, and another version of its key was read too: which of
-    /// the two is the last cannot be told from here. The load must be compared again without matching on the way.
+    /// the two is the last cannot be told from here; or two readers took one entry for a row of theirs. The load must
+    /// be compared again without matching on the way.
     pub ambiguous: bool,
 }
 
@@ -81,7 +84,7 @@ pub fn decide(
     scratch: &std::path::Path,
 ) -> Result<Decisions> {
     let mut decisions = Decisions::default();
-    if candidates.is_empty() && (scope == Scope::Delta || seen.len() == index.live()) {
+    if candidates.is_empty() && (scope != Scope::Full || seen.len() == index.live()) {
         return Ok(decisions);
     }
     let few = candidates.len() <= FEW;
@@ -103,7 +106,11 @@ pub fn decide(
             Some(bucket) => bucket,
             None => candidates.take(number)?,
         };
-        bucket(scope, candidates, delivered.take(number)?, &mut decisions);
+        let delivered = delivered.take(number)?;
+        match scope {
+            Scope::Rows => rows(&candidates, delivered, &mut decisions),
+            _ => bucket(scope, candidates, delivered, &mut decisions),
+        }
     }
     Ok(decisions)
 }
@@ -168,6 +175,18 @@ fn bucket(
             decisions.gone.insert(entry.position);
             decisions.counts.absent += 1;
         }
+    }
+}
+
+/// Decides one bucket of rows without a key.
+fn rows(candidates: &[Candidate], delivered: Vec<Delivered>, decisions: &mut Decisions) {
+    let mut index: HashMap<u128, Vec<Delivered>, Spread> = HashMap::default();
+    for entry in delivered.into_iter().filter(|entry| !entry.seen) {
+        index.entry(entry.identity).or_default().push(entry);
+    }
+    for candidate in candidates {
+        let known = index.get_mut(&candidate.identity).and_then(Vec::pop);
+        decisions.settle(candidate, known);
     }
 }
 

@@ -21,6 +21,7 @@ const SLACK: u64 = 4096;
 /// One reader's place in the index.
 pub struct Matcher {
     index: Arc<Index>,
+    keyed: bool,
     readers: Readers,
     groups: VecDeque<(usize, Vec<u128>)>,
     cursor: u64,
@@ -39,11 +40,13 @@ pub struct Matches {
 }
 
 impl Matcher {
-    /// Starts at the beginning of the index.
+    /// Starts at the beginning of the index. Without a key (`keyed` is false) the same row twice is two rows, and an
+    /// entry serves one of them: the others are not found.
     #[must_use]
-    pub fn new(index: Arc<Index>) -> Self {
+    pub fn new(index: Arc<Index>, keyed: bool) -> Self {
         Self {
             index,
+            keyed,
             readers: Readers::default(),
             groups: VecDeque::new(),
             cursor: 0,
@@ -88,8 +91,14 @@ impl Matcher {
         Ok(hashes
             .iter()
             .zip(entries)
-            .take_while(|(hash, entry)| Some(**hash) == *entry)
+            .zip(self.cursor..)
+            .take_while(|((hash, entry), at)| Some(**hash) == *entry && !self.is_taken(*at))
             .count())
+    }
+
+    /// The entry serves another row already.
+    fn is_taken(&self, at: u64) -> bool {
+        !self.keyed && self.seen.contains(at)
     }
 
     fn mark(&mut self, first: u64, len: usize, matches: &mut Matches) {
@@ -115,11 +124,11 @@ impl Matcher {
         let mut left = Vec::new();
         for row in rows {
             match places.get(&hashes[row as usize]) {
-                Some(at) => {
+                Some(at) if !self.is_taken(*at) => {
                     self.mark(*at, 1, matches);
                     self.cursor = *at + 1;
                 }
-                None => left.push(row),
+                _ => left.push(row),
             }
         }
         Ok(left)

@@ -245,6 +245,11 @@ impl Load for Window {
         self.state().position.clone()
     }
 
+    /// What was committed is never sent again, and equal rows are events of their own.
+    fn repeats(&self) -> bool {
+        false
+    }
+
     async fn read(&self, _partition: usize) -> Result<Box<dyn Reader>> {
         Ok(Box::new(Moment {
             reader: self.reader.clone(),

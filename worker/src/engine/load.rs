@@ -193,7 +193,8 @@ impl Attempt<'_, '_> {
         };
         let index = Arc::new(index);
         let keyed = !self.pipeline.key.is_empty();
-        let delivery = if keyed && (indexed || replace) || indexed && !index.is_empty() {
+        let repeated = indexed && !index.is_empty() && self.load.repeats();
+        let delivery = if repeated || keyed && (indexed || replace) {
             self.compared(index, replace).await?
         } else {
             self.plain(replace, indexed).await?
@@ -293,17 +294,17 @@ impl Attempt<'_, '_> {
     async fn compared(&self, index: Arc<Index>, replace: bool) -> Result<Delivery> {
         let keyed = !self.pipeline.key.is_empty();
         let full = *self.range == Range::Full;
-        let scope = if full && keyed && !replace {
-            Scope::Full
-        } else {
-            Scope::Delta
+        let scope = match (keyed, full && !replace) {
+            (false, _) => Scope::Rows,
+            (true, true) => Scope::Full,
+            (true, false) => Scope::Delta,
         };
         let matching = full && !index.is_empty();
         let (mut counts, mut kept, mut decisions) = self.compare(&index, scope, matching).await?;
         if decisions.ambiguous {
             tracing::debug!(
                 stream = self.target.stream.name,
-                "a key came more than once: comparing again, row by row"
+                "a key or row came more than once: comparing again, row by row"
             );
             (counts, kept, decisions) = self.compare(&index, scope, false).await?;
         }
@@ -338,7 +339,7 @@ impl Attempt<'_, '_> {
             lanes.push(Keyed {
                 pipeline: self.pipeline.clone(),
                 preparer: Preparer::new(&self.pipeline)?,
-                matcher: matching.then(|| Matcher::new(index.clone())),
+                matcher: matching.then(|| Matcher::new(index.clone(), scope != Scope::Rows)),
                 candidates: Candidates::new(lane, self.scratch, schema, rekeyed, buckets.clone()),
                 counts: Counts::default(),
             });
@@ -354,6 +355,7 @@ impl Attempt<'_, '_> {
         self.target.progress.enter(Phase::Comparing);
         let (mut counts, mut kept, mut seen) =
             (Counts::default(), Vec::new(), roaring::RoaringTreemap::new());
+        let mut contested = false;
         for lane in lanes {
             counts.add(&lane.counts);
             kept.push(lane.candidates.finish()?);
@@ -362,17 +364,17 @@ impl Attempt<'_, '_> {
             let twice = seen.intersection_len(&found);
             counts.unchanged -= twice;
             counts.superseded += twice;
+            contested |= twice > 0 && scope == Scope::Rows;
             seen |= found;
         }
         let scope = self.scope(scope, counts.unknown);
         let (index, scratch) = (index.clone(), self.scratch.to_owned());
         let decisions =
             tokio::task::spawn_blocking(move || decide(scope, &index, &seen, &buckets, &scratch)).await;
-        Ok((
-            counts,
-            kept,
-            decisions.map_err(|error| Error::bug(format!("the comparison died: {error}")))??,
-        ))
+        let mut decisions =
+            decisions.map_err(|error| Error::bug(format!("the comparison died: {error}")))??;
+        decisions.ambiguous |= contested;
+        Ok((counts, kept, decisions))
     }
 
     /// Deletes are found by absence only where every key was read.

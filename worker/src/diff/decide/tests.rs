@@ -137,3 +137,29 @@ fn a_changed_delivered_key_is_a_delete_and_an_insert() {
     let decisions = decided(Scope::Delta, vec![new], vec![delivered(1, 10, 7, false)]);
     assert!(decisions.gone.contains(7) && decisions.updates.is_empty());
 }
+
+#[test]
+fn of_rows_without_a_key_each_one_counts() {
+    let candidates: Vec<_> = (0..5)
+        .map(|number| {
+            candidate(
+                u128::from(number % 2),
+                u128::from(number % 2),
+                b"",
+                number,
+                Kind::Upsert,
+            )
+        })
+        .collect();
+    // Three times 0 and two times 1 were read; delivered are two times 0, one of which serves another row, and 1.
+    let index = vec![
+        delivered(0, 0, 0, false),
+        delivered(0, 0, 1, true),
+        delivered(1, 1, 2, false),
+    ];
+    let mut decisions = Decisions::default();
+    rows(&candidates, index, &mut decisions);
+    assert_eq!(decisions.drops.iter().collect::<Vec<_>>(), [0, 1]);
+    assert_eq!((decisions.counts.inserted, decisions.counts.unchanged), (3, 2));
+    assert!(decisions.dead.is_empty());
+}

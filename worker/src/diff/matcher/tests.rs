@@ -70,7 +70,7 @@ fn rows_in_order_are_found_across_groups_and_segments() {
         segment(directory.path(), "a", 0..LONG, &[]),
         segment(directory.path(), "b", LONG..2 * LONG, &[]),
     ];
-    let mut matcher = Matcher::new(Arc::new(Index::of(&segments, directory.path()).unwrap()));
+    let mut matcher = Matcher::new(Arc::new(Index::of(&segments, directory.path()).unwrap()), true);
     for first in (0..2 * LONG).step_by(8192) {
         let rows = first..(first + 8192).min(2 * LONG);
         let len = u64::try_from(rows.end - rows.start).unwrap();
@@ -90,7 +90,7 @@ fn rows_in_order_are_found_across_groups_and_segments() {
 fn a_second_lane_finds_its_place_by_samples() {
     let directory = tempfile::tempdir().unwrap();
     let segments = [segment(directory.path(), "a", 0..LONG, &[])];
-    let mut matcher = Matcher::new(Arc::new(Index::of(&segments, directory.path()).unwrap()));
+    let mut matcher = Matcher::new(Arc::new(Index::of(&segments, directory.path()).unwrap()), true);
     let matches = find(&mut matcher, 60_000..68_192);
     assert_eq!((matches.unmatched.len(), matches.unchanged), (0, 8192));
     let next = find(&mut matcher, 68_192..70_000);
@@ -101,7 +101,7 @@ fn a_second_lane_finds_its_place_by_samples() {
 fn new_edited_and_dead_rows_are_not_found_and_the_rest_is() {
     let directory = tempfile::tempdir().unwrap();
     let segments = [segment(directory.path(), "a", 0..LONG, &[5, 6])];
-    let mut matcher = Matcher::new(Arc::new(Index::of(&segments, directory.path()).unwrap()));
+    let mut matcher = Matcher::new(Arc::new(Index::of(&segments, directory.path()).unwrap()), true);
     let rows = (0..100).chain(1_000_000..1_000_003).chain(150..300).chain([200]);
     let matches = find(&mut matcher, rows);
     assert_eq!(
@@ -116,6 +116,17 @@ fn new_edited_and_dead_rows_are_not_found_and_the_rest_is() {
 
 #[test]
 fn an_empty_index_holds_nothing() {
-    let mut matcher = Matcher::new(Arc::new(Index::default()));
+    let mut matcher = Matcher::new(Arc::new(Index::default()), true);
     assert_eq!(find(&mut matcher, 0..3).unmatched, [0, 1, 2]);
+}
+
+#[test]
+fn an_entry_serves_one_row_where_there_is_no_key() {
+    let directory = tempfile::tempdir().unwrap();
+    let segments = [segment(directory.path(), "a", 0..100, &[])];
+    let mut matcher = Matcher::new(Arc::new(Index::of(&segments, directory.path()).unwrap()), false);
+    let matches = find(&mut matcher, (0..50).chain([7]).chain(50..100));
+    assert_eq!((matches.unmatched, matches.unchanged), (vec![50], 100));
+    let again = find(&mut matcher, 0..3);
+    assert_eq!((again.unmatched, again.repeated), (vec![0, 1, 2], 0));
 }

@@ -363,6 +363,21 @@ async fn rows_without_a_key_are_delivered_when_they_are_new() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_same_row_twice_without_a_key_is_two_rows() {
+    for lanes in [1, 2] {
+        let bench = Bench::new("append", "", lanes).await;
+        let twice = |rows: std::ops::Range<i64>| [table(rows.clone()), table(rows)].concat();
+        *bench.rows.lock().unwrap() = twice(0..3_000);
+        assert_eq!(short(&bench.full().await), counts(6_000, 6_000, 0, 0, 0));
+        assert_eq!(short(&bench.full().await), counts(6_000, 0, 0, 0, 6_000));
+        // One more of each that was there, and two of each that was not.
+        *bench.rows.lock().unwrap() = [twice(0..3_010), table(0..3_000)].concat();
+        assert_eq!(short(&bench.full().await), counts(9_020, 3_020, 0, 0, 6_000));
+        assert_eq!(bench.delivered().await.len(), 9_020);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_overwrite_with_the_same_rows_commits_nothing() {
     let bench = Bench::new("overwrite", "", 2).await;
     *bench.rows.lock().unwrap() = table(0..5_000);
