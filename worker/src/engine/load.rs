@@ -111,6 +111,7 @@ pub async fn run(
         target.stream,
         reader,
         &offset,
+        target.shard.clone(),
         dead_letters,
     )?);
     let scratch = scratch.path();
