@@ -368,6 +368,11 @@ pub trait Shard: Send + Sync {
     /// [`crate::error::ErrorKind::Fenced`] where a greater epoch is there already. Where this epoch is there already,
     /// nothing changes: a repeated fence that arrives late must not take the mark of a commit away.
     async fn fence(&self, epoch: Epoch, nonce: &str) -> Result<Option<Committed>>;
+    /// Whether all that was committed is still there, as far as can be told without reading it. A load that compares
+    /// would never bring back what is gone: `state` where something is.
+    async fn whole(&self) -> Result<()> {
+        Ok(())
+    }
     /// The index of what was delivered, in order; empty: nothing was, or the destination keeps none.
     async fn index(&self) -> Result<Vec<SegmentRef>> {
         Ok(Vec::new())

@@ -11,6 +11,7 @@
 mod clean;
 mod encode;
 mod head;
+mod presence;
 mod rewrite;
 mod shard;
 mod stage;
