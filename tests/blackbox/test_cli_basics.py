@@ -143,6 +143,41 @@ def test_a_wrong_manifest_is_told_with_its_place_and_exits_with_2(millrace: Mill
     assert nothing.returncode == 2 and "holds no manifest" in nothing.stderr
 
 
+def test_a_run_that_does_not_begin_is_told_to_programs_too(
+    millrace: Millrace, workdir: Path, write_csv: Write, manifest: Write
+) -> None:
+    millrace("init")
+    text = (workdir / "flow.yaml").read_text()
+    (workdir / "flow.yaml").write_text(text.replace("primaryKey: [id]", "primaryKy: [id]"))
+    wrong = millrace("run", "flow.yaml", "--output", "json", check=False)
+    assert wrong.returncode == 2 and wrong.json["flows"] == []
+    (error,) = wrong.json["errors"]
+    assert (error["kind"], error["reason"], error["field"]) == ("config", "InvalidSpec", "spec.streams[0].primaryKy")
+    assert error["file"].endswith("flow.yaml") and error["line"] and "primaryKey" in error["advice"]
+    (workdir / "flow.yaml").write_text(text)
+    for args in (["--flow", "nope"], ["--watch", "--stream", "nope"]):
+        lost = millrace("run", "flow.yaml", "--output", "json", *args, check=False)
+        (error,) = lost.json["errors"]
+        assert lost.returncode == 2 and lost.json["flows"] == [] and "nope" in error["message"], str(lost)
+
+
+def test_a_stream_whose_file_went_away_is_told(
+    millrace: Millrace, workdir: Path, write_csv: Write, manifest: Write, lake: Lake
+) -> None:
+    for name in ("orders", "users"):
+        write_csv(f"in/{name}.csv", [{"id": 1}])
+    source = {"connector": "file", "connection": {"url": "in/{stream}.csv"}, "streams": [{"match": ".*", "primaryKey": ["id"]}]}
+    path = manifest(source=source, destination=parquet_files(workdir / "out"))
+    assert "gone" not in millrace("run", path, "--output", "json").json["flows"][0]
+    (workdir / "in" / "users.csv").unlink()
+    second = millrace("run", path, "--output", "json")
+    assert second.json["flows"][0]["gone"] == ["users"]
+    assert "users" in second.stderr and "no longer" in second.stderr, second.stderr
+    assert len(lake.rows(path)) == 2
+    # Of one stream that is asked for, nothing is said about others.
+    assert "gone" not in millrace("run", path, "--stream", "orders", "--output", "json").json["flows"][0]
+
+
 def test_a_failed_stream_exits_with_1_and_is_named(
     millrace: Millrace, workdir: Path, write_csv: Write, manifest: Write
 ) -> None:

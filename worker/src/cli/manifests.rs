@@ -62,9 +62,17 @@ pub(super) fn read(paths: &[PathBuf]) -> Result<Loaded, Vec<Problem>> {
 /// # Errors
 /// `config` where there is an error among the problems.
 pub(super) fn load(paths: &[PathBuf]) -> Result<Loaded> {
-    let loaded = read(paths).map_err(|problems| refused(&problems))?;
+    sound(paths).map_err(|problems| refused(&problems))
+}
+
+/// Reads and resolves, and tells of what may not be as meant.
+///
+/// # Errors
+/// Every problem, untold, where there is an error among them.
+pub(super) fn sound(paths: &[PathBuf]) -> Result<Loaded, Vec<Problem>> {
+    let loaded = read(paths)?;
     if !loaded.resolution.is_sound() {
-        return Err(refused(&loaded.resolution.problems));
+        return Err(loaded.resolution.problems);
     }
     tell(&loaded.resolution.problems);
     Ok(loaded)
@@ -81,7 +89,8 @@ pub(super) fn tell(problems: &[Problem]) {
     }
 }
 
-fn refused(problems: &[Problem]) -> Error {
+/// Tells problems, and sums them up.
+pub(super) fn refused(problems: &[Problem]) -> Error {
     tell(problems);
     let errors = problems.iter().filter(|problem| problem.is_error()).count();
     let things = if errors == 1 {

@@ -127,6 +127,7 @@ fn merge(before: Option<Result<Report>>, now: Option<Report>) -> Option<Result<R
             None => whole.streams.push(stream),
         }
     }
+    whole.gone = now.gone;
     Some(Ok(whole))
 }
 
