@@ -131,6 +131,23 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 }
 
 #[tokio::test]
+async fn a_directory_gives_the_files_of_the_format_and_no_others() {
+    let files: &[(&str, &[u8])] = &[
+        ("in/a.csv", b"id\n1\n"),
+        ("in/b.ndjson", b"{\"id\":2}\n"),
+        ("in/c.parquet", b"no Parquet at all"),
+        ("notes/readme.txt", b"not for machines\n"),
+    ];
+    let (_directory, source) = at(files, json!({ "url": "in", "format": "csv" }));
+    assert_eq!(full(&source, "in").await.0, ["1"]);
+    let (_directory, source) = at(files, json!({ "url": "in", "format": "ndjson" }));
+    assert_eq!(full(&source, "in").await.0, ["2"]);
+    let (_directory, source) = at(files, json!({ "url": "notes" }));
+    let error = source.discover().await.unwrap_err();
+    assert!(error.message.contains("notes/readme.txt"), "{error}");
+}
+
+#[tokio::test]
 async fn a_url_names_one_stream_or_many() {
     let files: &[(&str, &[u8])] = &[
         ("data/users.csv", b"id\n1\n"),
@@ -139,6 +156,9 @@ async fn a_url_names_one_stream_or_many() {
         ("data/deep/users.csv", b"id\n4\n"),
         ("data/_log", b"x"),
         ("data/half.csv.0.partial", b"id\n9\n"),
+        ("data/notes.txt", b"id\n10\n"),
+        ("data/.users.csv", b"id\n11\n"),
+        ("data/.trash/users.csv", b"id\n12\n"),
     ];
     let expect = async |url: &str, expected: &[(&str, &[&str])]| {
         let (_directory, source) = at(files, json!({ "url": url }));
@@ -169,6 +189,8 @@ async fn a_url_names_one_stream_or_many() {
     )
     .await;
     expect("data/{stream}-?.csv*", &[("orders", &["2", "3"])]).await;
+    expect("data/*.txt", &[("data", &["10"])]).await;
+    expect("data/.*.csv", &[("data", &["11"])]).await;
 
     let (directory, _) = at(files, json!({ "url": "data/users.csv" }));
     let system = system(json!({ "url": "data/users.csv" }), Some(directory.path()));
