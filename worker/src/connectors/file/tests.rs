@@ -1,13 +1,14 @@
 use std::{collections::BTreeMap, fs, io::Write as _, path::PathBuf, sync::Arc};
 
 use arrow::{
-    array::{AsArray, RecordBatch},
-    datatypes::DataType,
+    array::{ArrayRef, AsArray, IntervalDayTimeArray, RecordBatch},
+    datatypes::{DataType, IntervalDayTime, IntervalUnit},
 };
 use millrace_crds::{
     flow::WriteMode,
     plan::{FlowRef, SystemPlan},
 };
+use parquet::arrow::{ArrowWriter, arrow_writer::ArrowWriterOptions};
 use serde_json::{Map, Value, json};
 
 use super::*;
@@ -128,6 +129,35 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
     encoder.write_all(bytes).unwrap();
     encoder.finish().unwrap()
+}
+
+/// A Parquet file with one column of days; `typed`: it says so, and not INTERVAL alone.
+fn days(typed: bool) -> Vec<u8> {
+    let days = IntervalDayTimeArray::from(vec![IntervalDayTime::new(3, 0)]);
+    let batch = RecordBatch::try_from_iter([("term", Arc::new(days) as ArrayRef)]).unwrap();
+    let options = ArrowWriterOptions::new().with_skip_arrow_metadata(!typed);
+    let mut file = Vec::new();
+    let mut writer = ArrowWriter::try_new_with_options(&mut file, batch.schema(), options).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
+    file
+}
+
+#[tokio::test]
+async fn an_interval_whose_months_would_be_lost_is_refused() {
+    let (_directory, source) = at(&[("a.parquet", &days(true))], json!({ "url": "a.parquet" }));
+    let info = source.discover().await.unwrap().remove(0);
+    assert_eq!(
+        *info.schema.field(0).data_type(),
+        DataType::Interval(IntervalUnit::DayTime)
+    );
+    let (_directory, source) = at(&[("b.parquet", &days(false))], json!({ "url": "b.parquet" }));
+    let error = source.discover().await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Data);
+    assert!(
+        error.message.contains("b.parquet") && error.message.contains("`term` is an INTERVAL"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
