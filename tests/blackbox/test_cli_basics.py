@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from harness import Lake, Millrace, csv_source, parquet_files
+from harness import Lake, Millrace, columns, csv_source, parquet_files
 
 Write = Callable[..., Path]
 
@@ -50,6 +50,21 @@ def test_what_discover_prints_is_a_ready_streams_block(
     assert millrace("run", path, "--output", "json").stream("orders")["inserted"] == 1
     found = millrace("discover", path, "--output", "json").json["sources"][0]
     assert (found["name"], found["streams"][0]["name"]) == ("lake", "orders")
+
+
+def test_what_discover_prints_keeps_what_the_manifest_declares(
+    millrace: Millrace, workdir: Path, write_csv: Write, manifest: Write
+) -> None:
+    orders = write_csv("orders.csv", [{"id": 1, "price": "1.10", "day": "2026-01-02"}])
+    declared = {"schema": columns(price="number decimal(9,3)"), "cursorField": "day"}
+    source = csv_source(orders, primary_key=["id", "day"], **declared)
+    path = manifest(source=source, destination=parquet_files(workdir / "out"))
+    (stream,) = yaml.safe_load(millrace("discover", path).stdout)["streams"]
+    assert (stream["primaryKey"], stream["cursorField"]) == (["id", "day"], "day")
+    assert [field["name"] for field in stream["schema"]] == ["price", "id", "day"]
+    assert stream["schema"][0]["physicalType"] == "decimal(9,3)"
+    path = manifest(source={**source, "streams": [stream]}, destination=parquet_files(workdir / "out"))
+    assert millrace("run", path, "--output", "json").stream("orders")["inserted"] == 1
 
 
 def test_preview_shows_the_first_rows(
