@@ -149,3 +149,6 @@ pub(super) fn is_fenced(result: &Result<Report>) -> bool {
             .any(|stream| stream.outcome.as_ref().is_err_and(is_fenced)),
     }
 }
+
+#[cfg(test)]
+mod tests;
