@@ -389,3 +389,17 @@ def test_f24_no_listing_decides(bucket: Bucket) -> None:
 
     bucket.holds(rows)
     assert all(name in CONDITIONS for name in ("if-match", "if-none-match"))
+
+
+def test_a_data_file_that_was_deleted_is_told_by_its_name(bucket: Bucket) -> None:
+    rows = customers(300)
+    bucket.load(rows)
+    (key,) = [key for key in bucket.s3.keys("out/customers/data") if key.endswith(".parquet")]
+    content = bucket.s3.get(key)
+    bucket.s3.delete(key)
+
+    stopped = bucket.load(rows, check=False)
+
+    assert stopped.returncode == STATE and "DataMissing" in stopped.stderr and key in stopped.stderr, str(stopped)
+    bucket.s3.put(key, content)
+    bucket.holds(rows)

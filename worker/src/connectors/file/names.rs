@@ -94,11 +94,17 @@ impl Pattern {
     /// The data files of one directory.
     async fn directory(&self, storage: &Storage) -> Result<Vec<Object>> {
         let found = storage.list(&self.text).await?;
+        let what = match self.format {
+            None => "data",
+            Some(Format::Csv) => "CSV",
+            Some(Format::Ndjson) => "NDJSON",
+            Some(Format::Parquet) => "Parquet",
+        };
         let (data, other): (Vec<Object>, Vec<Object>) =
             found.into_iter().partition(|file| self.is_data(file));
         match other.first() {
             Some(other) if data.is_empty() => Err(Error::config(format!(
-                "no file in {} has the name of a data file; the first is {}",
+                "no file in {} has the name of a {what} file; the first is {}",
                 storage.url_of(&self.text),
                 storage.url_of(&other.key)
             ))
