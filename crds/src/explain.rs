@@ -83,6 +83,8 @@ fn explain(error: &ValidationError<'_>, schema: &Value, root: &str, show: Show) 
         }
         kind => {
             let (message, advice) = words(kind, error.instance(), show);
+            let named = named(error, schema).filter(|_| show == Show::Value);
+            let advice = named.unwrap_or(advice);
             vec![Finding {
                 path: at,
                 message,
@@ -90,6 +92,26 @@ fn explain(error: &ValidationError<'_>, schema: &Value, root: &str, show: Show) 
             }]
         }
     }
+}
+
+/// What to write where a bare text stands for a map that has a name: most often it is the name.
+fn named(error: &ValidationError<'_>, schema: &Value) -> Option<String> {
+    let ValidationErrorKind::Type { .. } = error.kind() else {
+        return None;
+    };
+    let text = error.instance().as_str().filter(|text| !text.is_empty())?;
+    let rule = schema.pointer(error.schema_path().as_str().strip_suffix("/type")?)?;
+    rule["properties"].get("name")?;
+    let word = text.starts_with(|c: char| c.is_ascii_alphabetic())
+        && text
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
+    let name = if word {
+        text.to_owned()
+    } else {
+        shorten(&Value::from(text))
+    };
+    Some(format!("write {{ name: {name} }}"))
 }
 
 /// The path of a place in a value, below `root`.

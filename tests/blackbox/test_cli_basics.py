@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from harness import Lake, Millrace, csv_source, parquet_files
+from harness import Lake, Millrace, columns, csv_source, parquet_files
 
 Write = Callable[..., Path]
 
@@ -50,6 +50,21 @@ def test_what_discover_prints_is_a_ready_streams_block(
     assert millrace("run", path, "--output", "json").stream("orders")["inserted"] == 1
     found = millrace("discover", path, "--output", "json").json["sources"][0]
     assert (found["name"], found["streams"][0]["name"]) == ("lake", "orders")
+
+
+def test_what_discover_prints_keeps_what_the_manifest_declares(
+    millrace: Millrace, workdir: Path, write_csv: Write, manifest: Write
+) -> None:
+    orders = write_csv("orders.csv", [{"id": 1, "price": "1.10", "day": "2026-01-02"}])
+    declared = {"schema": columns(price="number decimal(9,3)"), "cursorField": "day"}
+    source = csv_source(orders, primary_key=["id", "day"], **declared)
+    path = manifest(source=source, destination=parquet_files(workdir / "out"))
+    (stream,) = yaml.safe_load(millrace("discover", path).stdout)["streams"]
+    assert (stream["primaryKey"], stream["cursorField"]) == (["id", "day"], "day")
+    assert [field["name"] for field in stream["schema"]] == ["price", "id", "day"]
+    assert stream["schema"][0]["physicalType"] == "decimal(9,3)"
+    path = manifest(source={**source, "streams": [stream]}, destination=parquet_files(workdir / "out"))
+    assert millrace("run", path, "--output", "json").stream("orders")["inserted"] == 1
 
 
 def test_preview_shows_the_first_rows(
@@ -141,6 +156,41 @@ def test_a_wrong_manifest_is_told_with_its_place_and_exits_with_2(millrace: Mill
     empty.mkdir()
     nothing = millrace("run", empty, check=False)
     assert nothing.returncode == 2 and "holds no manifest" in nothing.stderr
+
+
+def test_a_run_that_does_not_begin_is_told_to_programs_too(
+    millrace: Millrace, workdir: Path, write_csv: Write, manifest: Write
+) -> None:
+    millrace("init")
+    text = (workdir / "flow.yaml").read_text()
+    (workdir / "flow.yaml").write_text(text.replace("primaryKey: [id]", "primaryKy: [id]"))
+    wrong = millrace("run", "flow.yaml", "--output", "json", check=False)
+    assert wrong.returncode == 2 and wrong.json["flows"] == []
+    (error,) = wrong.json["errors"]
+    assert (error["kind"], error["reason"], error["field"]) == ("config", "InvalidSpec", "spec.streams[0].primaryKy")
+    assert error["file"].endswith("flow.yaml") and error["line"] and "primaryKey" in error["advice"]
+    (workdir / "flow.yaml").write_text(text)
+    for args in (["--flow", "nope"], ["--watch", "--stream", "nope"]):
+        lost = millrace("run", "flow.yaml", "--output", "json", *args, check=False)
+        (error,) = lost.json["errors"]
+        assert lost.returncode == 2 and lost.json["flows"] == [] and "nope" in error["message"], str(lost)
+
+
+def test_a_stream_whose_file_went_away_is_told(
+    millrace: Millrace, workdir: Path, write_csv: Write, manifest: Write, lake: Lake
+) -> None:
+    for name in ("orders", "users"):
+        write_csv(f"in/{name}.csv", [{"id": 1}])
+    source = {"connector": "file", "connection": {"url": "in/{stream}.csv"}, "streams": [{"match": ".*", "primaryKey": ["id"]}]}
+    path = manifest(source=source, destination=parquet_files(workdir / "out"))
+    assert "gone" not in millrace("run", path, "--output", "json").json["flows"][0]
+    (workdir / "in" / "users.csv").unlink()
+    second = millrace("run", path, "--output", "json")
+    assert second.json["flows"][0]["gone"] == ["users"]
+    assert "users" in second.stderr and "no longer" in second.stderr, second.stderr
+    assert len(lake.rows(path)) == 2
+    # Of one stream that is asked for, nothing is said about others.
+    assert "gone" not in millrace("run", path, "--stream", "orders", "--output", "json").json["flows"][0]
 
 
 def test_a_failed_stream_exits_with_1_and_is_named(

@@ -121,3 +121,37 @@ def test_state_of_another_flow_is_taken_over_only_by_its_name(
     assert millrace("run", ours, "--output", "json").stream("orders")["unchanged"] == 3
     assert millrace("run", loaded, check=False).returncode == 3
     assert len(lake.rows(ours)) == 3
+
+
+@pytest.mark.parametrize("what", ["parquet", "index"])
+def test_a_file_that_was_removed_by_hand_is_told_and_can_be_made_anew(
+    what: str, millrace: Millrace, workdir: Path, loaded: Path, lake: Lake
+) -> None:
+    (file,) = (workdir / "out" / "orders").rglob(f"*.{what}")
+    content = file.read_bytes()
+    file.unlink()
+    for args in (["run", loaded], ["run", "--dry-run", loaded], ["files", "lake", loaded]):
+        stopped = millrace(*args, check=False)
+        assert stopped.returncode == 3 and "DataMissing" in stopped.stderr, str(stopped)
+        assert file.name in stopped.stderr and "state reset" in stopped.stderr, str(stopped)
+    file.write_bytes(content)
+    assert millrace("run", loaded, "--output", "json").stream("orders")["unchanged"] == 3
+    # As the error says: without a backup all is taken away, and delivered once more.
+    file.unlink()
+    shutil.rmtree(workdir / "out" / "orders")
+    millrace("state", "reset", "lake", loaded, "--stream", "orders")
+    assert millrace("run", loaded, "--output", "json").stream("orders")["inserted"] == 3
+    assert sorted(row["id"] for row in lake.rows(loaded)) == [1, 2, 3]
+
+
+def test_a_removed_file_of_a_table_that_is_written_whole_is_written_anew(
+    millrace: Millrace, workdir: Path, write_csv: Write, manifest: Write, lake: Lake
+) -> None:
+    path = manifest(
+        source=csv_source(write_csv("orders.csv", ROWS)), destination=parquet_files(workdir / "out", "overwrite")
+    )
+    millrace("run", path)
+    (file,) = (workdir / "out" / "orders").rglob("*.parquet")
+    file.unlink()
+    millrace("run", path)
+    assert sorted(row["id"] for row in lake.rows(path)) == [1, 2, 3]

@@ -5,7 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from harness import ROOT, Millrace, columns, csv_source, parquet_files
+import yaml
+from harness import ROOT, Millrace, columns, csv_source, parquet_files, resource
 
 Write = Callable[..., Path]
 ROWS = [{"id": n, "email": f"{n}@x"} for n in range(1, 4)]
@@ -77,6 +78,28 @@ def test_declared_columns_do_without_the_source(
     assert refused.returncode == 2 and "spec.transforms[0].sql" in refused.stderr, str(refused)
     fits = flow("select id, upper(email) as email from input", schema, schemaContract={"columns": "freeze"})
     assert "transform" not in millrace("validate", fits).stderr
+
+
+def test_a_flow_within_a_job_is_looked_at_like_any_other(
+    millrace: Millrace, flow: Callable[..., Path], workdir: Path
+) -> None:
+    path = flow("select * from input")
+    destination = {**parquet_files(workdir / "own"), "connector": {"name": "file"}}
+    own = {"source": {"name": "lake"}, "destination": destination, "transforms": [{"sql": "select id frm input"}]}
+    documents = [*yaml.safe_load_all(path.read_text()), resource("Job", "alone", {"flowTemplate": {"spec": own}, "load": "Full"})]
+    path.write_text(yaml.safe_dump_all(documents, sort_keys=False))
+    refused = millrace("validate", path, check=False)
+    assert refused.returncode == 2, str(refused)
+    assert "Job/alone: spec.flowTemplate.spec.transforms[0].sql: " in refused.stderr, str(refused)
+    own["transforms"] = []
+    destination["connection"] = {**destination["connection"], "format": "csv", "compression": "lz4"}
+    path.write_text(yaml.safe_dump_all(documents, sort_keys=False))
+    refused = millrace("validate", path, check=False)
+    assert refused.returncode == 2, str(refused)
+    assert "Job/alone: spec.flowTemplate.spec.destination.connection.compression: " in refused.stderr, str(refused)
+    destination["connection"] = {**destination["connection"], "format": "parquet"}
+    path.write_text(yaml.safe_dump_all(documents, sort_keys=False))
+    assert "default/alone: ExactlyOnce" in millrace("validate", path).stdout
 
 
 def test_a_setting_that_nothing_would_use_is_refused(

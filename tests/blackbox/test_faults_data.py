@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -11,8 +12,19 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from harness import Millrace, Result, columns, csv_source, file_source
-from kit import FileSink, Sink, adds_up, customers, expect, letters, memory_limit_kib, same_rows, write_table
+from harness import Millrace, Postgres, Result, columns, csv_source, file_source
+from kit import (
+    FileSink,
+    PostgresSink,
+    Sink,
+    adds_up,
+    customers,
+    expect,
+    letters,
+    memory_limit_kib,
+    same_rows,
+    write_table,
+)
 
 Run = Callable[..., Result]
 Manifest = Callable[..., Path]
@@ -108,8 +120,47 @@ def test_f55_numbers_that_are_none_are_themselves(run: Run, workdir: Path, manif
     expect(run(flow).stream("in"), read=4, unchanged=4)
 
 
+def test_f55_what_postgres_cannot_hold_refuses_its_row_alone(
+    run: Run, workdir: Path, manifest: Manifest, postgres: Postgres
+) -> None:
+    moment = "2026-01-02T03:04:05.123456"
+    rows = [
+        {"id": 1, "t": "fine", "at": moment, "o": {"a": "b"}},
+        {"id": 2, "t": "zero \0 byte", "at": moment, "o": {"a": "b"}},
+        {"id": 3, "t": "fine", "at": f"{moment}789", "o": {"a": "b"}},
+        {"id": 4, "t": "fine", "at": f"{moment}000", "o": {"a": "\0"}},
+        {"id": 5, "t": None, "at": None, "o": None},
+    ]
+    source = workdir / "in.ndjson"
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    schema = columns(id="integer", t="string", at="timestamp timestamp(ns)")
+    schema.append({"name": "o", "logicalType": "object", "properties": columns(a="string")})
+    flow = manifest(
+        source=file_source(source, "ndjson", primary_key=["id"], schema=schema),
+        destination=PostgresSink(postgres).spec(),
+    )
+
+    expect(run(flow).stream("in"), read=5, inserted=2, refused=3)
+
+    assert sorted(postgres.rows("select id, t from \"in\"")) == [(1, "fine"), (5, None)]
+    told = {letter["place"]["line"] + letter["place"]["rowsAfter"]: letter for letter in letters(workdir)}
+    assert {line: letter["kind"] for line, letter in told.items()} == dict.fromkeys((2, 3, 4), "destination")
+    words = {2: ("`t`", "zero byte"), 3: ("`at`", "microseconds"), 4: ("`o`", "zero byte")}
+    assert all(word in told[line]["reason"] for line, each in words.items() for word in each), told
+    assert {letter["row"]["id"] for letter in told.values()} == {2, 3, 4}
+
+    # What was delivered of a row stays as it was while a newer version of it is refused.
+    rows[0]["t"] = "no longer \0 fine"
+    rows[1]["t"] = "mended"
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    expect(run(flow).stream("in"), read=5, inserted=1, unchanged=1, refused=3)
+    assert sorted(postgres.rows("select id, t from \"in\"")) == [(1, "fine"), (2, "mended"), (5, None)]
+
+
 STOPS = {
     "a header twice": (b"id,v,v\n1,a,b\n", "csv", ["in.csv", "`v`", "more than once"]),
+    "UTF-16": ("id,v\n1,a\n".encode("utf-16"), "csv", ["in.csv", "UTF-16"]),
+    "one JSON array": (b'[{"id":1}]\n', "ndjson", ["in.ndjson", "one object a line"]),
     "nothing at all": (b"", "csv", ["empty", "schema"]),
     "a quote that stays open": (b'id,v\n1,"a\n2,b\n', "csv", ["in.csv", "quote"]),
     "cut gzip": (gzip.compress(b"id,v\n" + b"1,a\n" * 10_000)[:-30], "csv.gz", ["in.csv.gz", "cut short"]),
@@ -130,7 +181,8 @@ def test_f55_a_file_that_cannot_be_read_stops_the_load_by_its_name(
 
     stopped = run(manifest(source=source_spec, destination=files.spec()), check=False, timeout=60)
 
-    assert stopped.returncode in (1, 2), str(stopped)
+    # The file is wrong, not the manifest; but where it says nothing at all, the manifest has to name the columns.
+    assert stopped.returncode == (2 if case == "nothing at all" else 1), str(stopped)
     assert all(word in stopped.stderr for word in words), stopped.stderr
     assert not list(Path(files.root).rglob("*.parquet"))
 

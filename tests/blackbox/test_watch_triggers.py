@@ -4,14 +4,14 @@ import json
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from harness import Lake, Millrace, Spec, csv_source, parquet_files, resource
-from kit import ticks
+from harness import S3, Lake, Millrace, Spec, csv_source, parquet_files, resource
+from kit import s3_state, ticks
 
 Write = Callable[..., Path]
 ROWS = [{"id": n, "n": 1} for n in range(1, 4)]
@@ -29,14 +29,16 @@ def until(check: Callable[[], Any], seconds: float = 60) -> Any:
 class Watch:
     """A watch at work, with what it has told so far in JSON."""
 
-    def __init__(self, millrace: Millrace, path: Path, *args: str) -> None:
+    def __init__(
+        self, millrace: Millrace, path: Path, *args: str, env: Mapping[str, str] | None = None
+    ) -> None:
         self.out = path.parent / f"watch-{time.monotonic_ns()}.jsonl"
-        self.path, self.millrace = path, millrace
+        self.path, self.millrace, self.env = path, millrace, env or {}
         with self.out.open("w") as out, self.out.with_suffix(".err").open("w") as err:
             self.process = subprocess.Popen(
                 [millrace.binary, "run", "--watch", "--output", "json", str(path), *args],
                 cwd=millrace.cwd,
-                env=millrace.environment({}),
+                env=millrace.environment(self.env),
                 stdout=out,
                 stderr=err,
                 text=True,
@@ -62,7 +64,7 @@ class Watch:
         return self.process.wait(60)
 
     def triggers(self) -> list[dict[str, Any]]:
-        status = self.millrace("status", self.path, "--output", "json").json
+        status = self.millrace("status", self.path, "--output", "json", env=self.env).json
         return [t for flow in status["flows"] for t in flow["triggers"]]
 
 
@@ -70,8 +72,8 @@ class Watch:
 def watch(millrace: Millrace) -> Iterator[Callable[..., Watch]]:
     started: list[Watch] = []
 
-    def start(path: Path, *args: str) -> Watch:
-        started.append(Watch(millrace, path, *args))
+    def start(path: Path, *args: str, **how: Any) -> Watch:
+        started.append(Watch(millrace, path, *args, **how))
         return started[-1]
 
     yield start
@@ -185,6 +187,33 @@ def test_a_token_whose_load_was_killed_goes_on_under_the_same_run(
     assert [t["job"] for t in running.triggers()] == [t["job"] for t in before]
     assert running.stop() == 0
     assert lake.table(path).num_rows == 30_000
+
+
+def test_a_ledger_in_a_bucket_hears_each_token_once_also_after_a_kill(
+    millrace: Millrace, workdir: Path, write_csv: Write, manifest: Write, watch: Callable[..., Watch], s3: S3
+) -> None:
+    orders = write_csv("orders.csv", ROWS)
+    path = manifest(
+        source=csv_source(orders, primary_key=["id"]),
+        destination=parquet_files(f"{s3.url}/out", **s3.spec),
+        state=s3_state(s3),
+    )
+    running = watch(path, env=s3.env)
+    running.wait(1)
+    millrace("trigger", "flow/lake", "full_load", path, env=s3.env)
+    until(lambda: [t["state"] for t in running.triggers()] == ["Succeeded"])
+    running.stop(signal.SIGKILL)
+
+    running = watch(path, env=s3.env)
+    running.wait(1)
+    millrace("trigger", "source/lake", "delta_load_orders", path, env=s3.env)
+    until(lambda: [t["state"] for t in running.triggers()] == ["Succeeded"] * 2)
+    loads = running.loads()
+    assert running.stop() == 0
+    # One as it started, and one by the second token; the first was not heard again.
+    assert [load["load"] for load in loads] == ["full", "delta"]
+    assert len(s3.keys("state")) == 2, "of the stream, and of the ledger"
+    assert not (workdir / ".millrace").exists()
 
 
 def test_a_name_that_matches_no_table_is_told(two_tables: Path, watch: Callable[..., Watch]) -> None:

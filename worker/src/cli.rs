@@ -19,6 +19,7 @@ mod manifests;
 mod out;
 mod place;
 mod preview;
+mod refusal;
 mod run;
 mod schema;
 mod signals;

@@ -274,7 +274,7 @@ impl Op {
 pub struct Refused {
     /// Why, naming the column's path (`address.number`).
     pub reason: String,
-    /// `parse`, `type`, `null-key`, `contract`, `transform`.
+    /// `parse`, `type`, `null-key`, `contract`, `transform`, `destination`.
     pub kind: String,
     /// Where the row stands in the source.
     pub place: BTreeMap<String, Value>,
@@ -368,12 +368,25 @@ pub trait Shard: Send + Sync {
     /// [`crate::error::ErrorKind::Fenced`] where a greater epoch is there already. Where this epoch is there already,
     /// nothing changes: a repeated fence that arrives late must not take the mark of a commit away.
     async fn fence(&self, epoch: Epoch, nonce: &str) -> Result<Option<Committed>>;
+    /// Whether all that was committed is still there, as far as can be told without reading it. A load that compares
+    /// would never bring back what is gone: `state` where something is.
+    async fn whole(&self) -> Result<()> {
+        Ok(())
+    }
     /// The index of what was delivered, in order; empty: nothing was, or the destination keeps none.
     async fn index(&self) -> Result<Vec<SegmentRef>> {
         Ok(Vec::new())
     }
     /// A local file with the content of one index segment; remote ones are fetched to `scratch`.
     async fn segment(&self, segment: &SegmentRef, scratch: &Path) -> Result<PathBuf>;
+    /// Rows that this system cannot hold, by number, each with the column and the reason; a row may be named more than
+    /// once. They are refused before anything is compared or staged. Every row that is read comes by here.
+    ///
+    /// # Errors
+    /// Where a column cannot be looked at.
+    fn unfit(&self, _batch: &RecordBatch) -> Result<Vec<(usize, String)>> {
+        Ok(Vec::new())
+    }
     /// Begins to stage rows for the next commit; several stages of one commit may be open at once.
     /// Rows staged are not visible to anybody.
     async fn stage(&self, permit: &Permit, request: StageRequest) -> Result<Box<dyn Stage>>;

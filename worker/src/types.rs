@@ -210,7 +210,11 @@ fn agree(type_: &DataType, logical: Option<LogicalType>, physical: &str, path: &
         LogicalType::String => {
             matches!(
                 type_,
-                DataType::Utf8 | DataType::Binary | DataType::FixedSizeBinary(_)
+                DataType::Utf8
+                    | DataType::Binary
+                    | DataType::FixedSizeBinary(_)
+                    | DataType::Interval(_)
+                    | DataType::Duration(_)
             )
         }
         LogicalType::Array | LogicalType::Object => true,

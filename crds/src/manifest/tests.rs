@@ -51,6 +51,14 @@ fn what_is_wrong_is_told_with_its_place_and_what_to_write() {
             "m.yaml:7: Flow/lake: spec.maxDeleteFraction: 2 is too large; write 1 or less",
         ),
         (
+            format!("{FLOW}  destination: {{ connector: file }}\n"),
+            "m.yaml:6: Flow/lake: spec.destination.connector: text stands where a map is wanted; write { name: file }",
+        ),
+        (
+            format!("{SOURCE}  streams: [\"my orders\"]\n"),
+            "m.yaml:6: Source/shop: spec.streams[0]: text stands where a map is wanted; write { name: \"my orders\" }",
+        ),
+        (
             format!("{FLOW}{TO}  mode: batch\n"),
             "m.yaml:7: Flow/lake: spec.mode: \"batch\" is not allowed; write Batch or Continuous",
         ),

@@ -279,10 +279,16 @@ fn remarks_on(ended: &Ended) -> Vec<String> {
             ));
         }
     }
-    if let Some(Ok(report)) = &ended.result
-        && !report.left.is_empty()
-    {
-        lines.push(format!("{title}: not begun: {}.", report.left.join(", ")));
+    if let Some(Ok(report)) = &ended.result {
+        if !report.left.is_empty() {
+            lines.push(format!("{title}: not begun: {}.", report.left.join(", ")));
+        }
+        if !report.gone.is_empty() {
+            lines.push(format!(
+                "{title}: delivered before, and no longer at the source: {}.",
+                report.gone.join(", ")
+            ));
+        }
     }
     if let Some(why) = ended.skipped {
         lines.push(format!("{title}: not run: {why}."));
@@ -313,6 +319,9 @@ fn flow_json(ended: &Ended) -> Value {
         flow["deliveryGuarantee"] = guarantee(report.guarantee);
         if !report.left.is_empty() {
             flow["notBegun"] = report.left.clone().into();
+        }
+        if !report.gone.is_empty() {
+            flow["gone"] = report.gone.clone().into();
         }
     }
     if let Some(why) = ended.skipped {

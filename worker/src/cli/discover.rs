@@ -1,7 +1,13 @@
 //! `millrace discover`: the streams and schemas of Sources, as a block to paste into a manifest.
+//!
+//! In: Sources, and what they find. Out: each stream as the manifest declares it already, and what it does not say from
+//! the source: keys, types, columns that are new.
 
 use clap::Args;
-use millrace_crds::plan::FlowRef;
+use millrace_crds::{
+    plan::{FlowRef, SourcePlan},
+    schema::Field,
+};
 use serde_json::{Value, json};
 
 use super::{
@@ -13,7 +19,9 @@ use super::{
 };
 use crate::{
     connector::StreamInfo,
+    engine::streams,
     error::{Context, Result},
+    stream::StreamSpec,
     types::odcs_fields,
 };
 
@@ -39,11 +47,12 @@ pub(super) async fn run(args: DiscoverArgs) -> Result<Exit> {
     let mut found = Vec::new();
     for (place, plan) in loaded.sources(args.source.as_deref())? {
         let source = loaded.open_source(place.clone(), &plan)?;
-        let streams = source
+        let infos = source
             .discover()
             .await
             .context(format!("Source {}", place.name))?;
-        found.push((place, streams));
+        let streams = infos.into_iter().map(|info| Found::new(&plan, info));
+        found.push((place, streams.collect::<Result<Vec<_>>>()?));
     }
     match args.output {
         Output::Json => out::json(
@@ -60,108 +69,95 @@ pub(super) async fn run(args: DiscoverArgs) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-fn as_json(place: &FlowRef, streams: &[StreamInfo]) -> Value {
-    let stream = |info: &StreamInfo| {
-        json!({
-            "name": info.name,
-            "primaryKey": info.primary_key,
-            "cursors": info.cursors,
-            "rows": info.rows,
-            "schema": odcs_fields(&info.schema),
-        })
-    };
-    json!({ "name": place.name, "namespace": place.namespace, "streams": streams.iter().map(stream).collect::<Vec<_>>() })
+/// A stream at the source, and what the manifest says of it.
+struct Found {
+    info: StreamInfo,
+    spec: StreamSpec,
 }
 
-fn block(place: &FlowRef, streams: &[StreamInfo]) -> String {
-    let plural = if streams.len() == 1 { "" } else { "s" };
-    let mut text = format!(
-        "# Source {}: {} stream{plural}\nstreams:\n",
-        place.name,
-        streams.len()
-    );
-    for info in streams {
-        let rows = info
+impl Found {
+    fn new(source: &SourcePlan, info: StreamInfo) -> Result<Self> {
+        let spec = streams::of_source(source, &info)?;
+        Ok(Self { info, spec })
+    }
+
+    /// The declared columns in their order, then those that only the source has.
+    fn fields(&self) -> Vec<Field> {
+        let declared = self.spec.declared.clone().unwrap_or_default();
+        let mut found = odcs_fields(&self.info.schema);
+        found.retain(|field| declared.iter().all(|known| known.name != field.name));
+        declared.into_iter().chain(found).collect()
+    }
+
+    fn as_json(&self) -> Value {
+        json!({
+            "name": self.info.name,
+            "primaryKey": self.spec.primary_key,
+            "cursorFields": self.spec.cursor,
+            "cursors": self.info.cursors,
+            "rows": self.info.rows,
+            "schema": self.fields(),
+        })
+    }
+
+    fn block(&self) -> String {
+        let rows = self
+            .info
             .rows
             .map(|rows| format!("    # {} rows", human::count(rows)))
             .unwrap_or_default();
-        text += &format!("  - name: {}{rows}\n", yaml::flow(&info.name.clone().into()));
-        match info.primary_key.is_empty() {
-            false => text += &format!("    primaryKey: {}\n", yaml::flow(&json!(info.primary_key))),
-            true => text += "    # primaryKey: []    # which columns name a row?\n",
-        }
-        // A cursor that misses rows is worse than none: which one it is, is for a person to say.
-        if let Some((best, others)) = info.cursors.split_first() {
-            let others = if others.is_empty() {
-                String::new()
-            } else {
-                format!("    # or {}", others.join(", "))
-            };
-            text += &format!(
-                "    # cursorField: {}{others}\n",
-                yaml::flow(&best.clone().into())
-            );
+        let mut text = format!("  - name: {}{rows}\n", yaml::flow(&self.info.name.clone().into()));
+        text += &match self.spec.primary_key.as_slice() {
+            [] => "    # primaryKey: []    # which columns name a row?\n".to_owned(),
+            key => format!("    primaryKey: {}\n", yaml::flow(&json!(key))),
+        };
+        text += &self.cursor();
+        if let Some(partitions) = self.spec.partitions {
+            text += &format!("    partitions: {partitions}\n");
         }
         text += "    schema:\n";
-        for field in odcs_fields(&info.schema) {
+        for field in self.fields() {
             let field = serde_json::to_value(field).unwrap_or_default();
             text += &format!("      - {}\n", yaml::flow(&field));
         }
+        text
     }
-    text
+
+    /// A cursor that misses rows is worse than none: which one it is, is for a person to say.
+    fn cursor(&self) -> String {
+        match self.spec.cursor.as_slice() {
+            [] => {}
+            [one] => return format!("    cursorField: {}\n", yaml::flow(&json!(one))),
+            several => return format!("    cursorFields: {}\n", yaml::flow(&json!(several))),
+        }
+        let Some((best, others)) = self.info.cursors.split_first() else {
+            return String::new();
+        };
+        let others = match others {
+            [] => String::new(),
+            others => format!("    # or {}", others.join(", ")),
+        };
+        format!(
+            "    # cursorField: {}{others}\n",
+            yaml::flow(&best.clone().into())
+        )
+    }
+}
+
+fn as_json(place: &FlowRef, streams: &[Found]) -> Value {
+    let streams: Vec<Value> = streams.iter().map(Found::as_json).collect();
+    json!({ "name": place.name, "namespace": place.namespace, "streams": streams })
+}
+
+fn block(place: &FlowRef, streams: &[Found]) -> String {
+    let count = streams.len();
+    let plural = if count == 1 { "" } else { "s" };
+    let streams: String = streams.iter().map(Found::block).collect();
+    format!(
+        "# Source {}: {count} stream{plural}\nstreams:\n{streams}",
+        place.name
+    )
 }
 
 #[cfg(test)]
-mod tests {
-    use std::{collections::BTreeMap, sync::Arc};
-
-    use arrow::datatypes::{DataType, Field, Schema};
-    use millrace_crds::plan::FlowRef;
-
-    use super::{StreamInfo, block};
-
-    #[test]
-    fn the_block_can_be_pasted_into_a_source() {
-        let schema = Schema::new(vec![
-            Field::new("id", DataType::Int64, false),
-            Field::new("price", DataType::Decimal128(15, 2), true),
-            Field::new("on", DataType::Utf8, true),
-            Field::new(
-                "tags",
-                DataType::List(Arc::new(Field::new("item", DataType::Utf8, true))),
-                true,
-            ),
-        ]);
-        let info = StreamInfo {
-            name: "public.orders".to_owned(),
-            schema: Arc::new(schema),
-            primary_key: vec!["id".to_owned()],
-            cursors: vec!["updated_at".to_owned(), "created_at".to_owned()],
-            rows: Some(1200),
-        };
-        let place = FlowRef {
-            namespace: "default".to_owned(),
-            name: "shop".to_owned(),
-            uid: String::new(),
-            labels: BTreeMap::new(),
-        };
-        let keyless = StreamInfo {
-            name: "log".to_owned(),
-            primary_key: Vec::new(),
-            ..info.clone()
-        };
-        let block = block(&place, &[info, keyless]);
-        assert!(
-            block.contains("  - name: public.orders    # 1,200 rows\n    primaryKey: [id]\n"),
-            "{block}"
-        );
-        let indented: String = block.lines().map(|line| format!("  {line}\n")).collect();
-        let manifest = format!(
-            "apiVersion: {}\nkind: Source\nmetadata: {{ name: shop }}\nspec:\n  connector: {{ name: file }}\n  connection: {{ url: x }}\n{indented}",
-            millrace_crds::API_VERSION
-        );
-        let read = millrace_crds::manifest::parse("shop.yaml", &manifest);
-        let resources = read.unwrap_or_else(|problems| panic!("{problems:?}\n{manifest}"));
-        assert_eq!(resources.sources[0].object.spec.streams.len(), 2);
-    }
-}
+mod tests;

@@ -7,9 +7,9 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use clap::Args;
 use millrace_crds::{
-    Plan, Problem, Resolution, Resolver, Resources, Setting, builtin,
+    Job, Plan, Problem, Resolution, Resolver, Resources, Setting, builtin,
     plan::{FlowRef, SourcePlan},
-    problem::{Place, ProblemKind, Reason},
+    problem::{Located, Place, ProblemKind, Reason},
     resources::namespace_of,
 };
 use secrecy::SecretString;
@@ -62,9 +62,17 @@ pub(super) fn read(paths: &[PathBuf]) -> Result<Loaded, Vec<Problem>> {
 /// # Errors
 /// `config` where there is an error among the problems.
 pub(super) fn load(paths: &[PathBuf]) -> Result<Loaded> {
-    let loaded = read(paths).map_err(|problems| refused(&problems))?;
+    sound(paths).map_err(|problems| refused(&problems))
+}
+
+/// Reads and resolves, and tells of what may not be as meant.
+///
+/// # Errors
+/// Every problem, untold, where there is an error among them.
+pub(super) fn sound(paths: &[PathBuf]) -> Result<Loaded, Vec<Problem>> {
+    let loaded = read(paths)?;
     if !loaded.resolution.is_sound() {
-        return Err(refused(&loaded.resolution.problems));
+        return Err(loaded.resolution.problems);
     }
     tell(&loaded.resolution.problems);
     Ok(loaded)
@@ -81,7 +89,8 @@ pub(super) fn tell(problems: &[Problem]) {
     }
 }
 
-fn refused(problems: &[Problem]) -> Error {
+/// Tells problems, and sums them up.
+pub(super) fn refused(problems: &[Problem]) -> Error {
     tell(problems);
     let errors = problems.iter().filter(|problem| problem.is_error()).count();
     let things = if errors == 1 {
@@ -151,25 +160,40 @@ impl Loaded {
     /// `config`, naming the place of the settings that are wrong.
     pub(super) async fn open(&self, plan: &Plan) -> Result<Flow> {
         let secrets = self.secrets(&plan.flow.namespace);
-        let (namespace, name) = (&plan.flow.namespace, &plan.flow.name);
+        let namespace = &plan.flow.namespace;
         let from = System::of_source(plan.flow.clone(), &plan.source, &secrets);
         let source =
             connectors::source(from).map_err(|error| self.at_source(error, namespace, &plan.source.name))?;
         let to = System::of_destination(plan, &secrets);
         let destination = connectors::destination(to.clone()).map_err(|error| {
-            let place = self.resources.flow(namespace, name).map(|flow| &flow.place);
-            placed(error, place, &format!("Flow/{name}"), "spec.destination")
+            let (place, resource, root) = self.origin(plan);
+            placed(error, place, &resource, &format!("{root}.destination"))
         })?;
         Flow::with_ends(plan.clone(), &secrets, source, destination, to)
             .await
             .context(full_name(plan))
     }
 
-    /// An error of a field of a Flow, with its place in the manifest.
+    /// An error of a field of a Flow's spec, with its place in the manifest.
     pub(super) fn at_flow(&self, plan: &Plan, field: &str, error: Error) -> Error {
+        let (place, resource, root) = self.origin(plan);
+        at_field(error, place, &resource, format!("{root}.{field}"))
+    }
+
+    /// Where the Flow of a plan is written: the place, the resource, and the path of its spec there.
+    fn origin(&self, plan: &Plan) -> (Option<&Place>, String, &'static str) {
         let (namespace, name) = (&plan.flow.namespace, &plan.flow.name);
-        let place = self.resources.flow(namespace, name).map(|flow| &flow.place);
-        at_field(error, place, &format!("Flow/{name}"), field.to_owned())
+        let flow = self.resources.flow(namespace, name);
+        match (flow, self.resources.jobs.iter().find(|job| holds(job, plan))) {
+            (None, Some(job)) => (Some(&job.place), format!("Job/{name}"), "spec.flowTemplate.spec"),
+            (flow, _) => (flow.map(|flow| &flow.place), format!("Flow/{name}"), "spec"),
+        }
+    }
+
+    /// The Flows that stand within Jobs.
+    pub(super) fn inline(&self) -> impl Iterator<Item = &Plan> {
+        let plans = self.resolution.jobs.iter().map(|job| &job.plan);
+        plans.filter(|plan| self.resources.jobs.iter().any(|job| holds(job, plan)))
     }
 
     fn at_source(&self, error: Error, namespace: &str, name: &str) -> Error {
@@ -226,6 +250,14 @@ impl Loaded {
         let system = System::of_source(place.clone(), plan, &self.secrets(&place.namespace));
         connectors::source(system).map_err(|error| self.at_source(error, &place.namespace, &plan.name))
     }
+}
+
+/// Whether the Flow of a plan stands within this Job, whose name it has then.
+fn holds(job: &Located<Job>, plan: &Plan) -> bool {
+    let meta = &job.object.metadata;
+    job.object.spec.flow_template.is_some()
+        && namespace_of(&job.object) == plan.flow.namespace
+        && meta.name.as_ref().or(meta.generate_name.as_ref()) == Some(&plan.flow.name)
 }
 
 /// What a connector says of its settings, as a problem of the manifest: only the connector knows which of them do not

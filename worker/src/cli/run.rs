@@ -16,7 +16,9 @@ use super::{
     display::Display,
     exit::Exit,
     manifests::{self, Loaded},
-    out, signals, watch,
+    out,
+    refusal::Refusal,
+    signals, watch,
 };
 use crate::{
     engine::{
@@ -41,15 +43,32 @@ struct Task {
 /// # Errors
 /// `config` for what is refused before anything is read.
 pub(super) async fn run(args: RunArgs) -> Result<Exit> {
-    let loaded = manifests::load(&args.manifests.paths)?;
+    let (output, one_line) = (args.output, args.watch);
+    let loaded = match manifests::sound(&args.manifests.paths) {
+        Ok(loaded) => loaded,
+        Err(problems) => return Refusal::Manifests(problems).tell(output, one_line, false),
+    };
+    let to_stderr = args.chosen(&loaded).is_ok_and(|chosen| writes_to_stdout(&chosen));
+    match begin(args, loaded).await {
+        Ok(exit) => Ok(exit),
+        Err(refusal) => refusal.tell(output, one_line, to_stderr),
+    }
+}
+
+/// Whether rows are to be written to standard output.
+fn writes_to_stdout(chosen: &[(Plan, Option<JobPlan>)]) -> bool {
+    chosen
+        .iter()
+        .any(|(plan, _)| plan.destination.system.type_ == "stdout")
+}
+
+async fn begin(args: RunArgs, loaded: Loaded) -> Result<Exit, Refusal> {
     let chosen = args.chosen(&loaded)?;
     let drain = Drain::default();
     if args.watch {
-        return watch::run(args, loaded, drain).await;
+        return Ok(watch::run(args, loaded, drain).await?);
     }
-    let to_stderr = chosen
-        .iter()
-        .any(|(plan, _)| plan.destination.system.type_ == "stdout");
+    let to_stderr = writes_to_stdout(&chosen);
     let (suspended, active): (Vec<_>, Vec<_>) = chosen
         .into_iter()
         .enumerate()
@@ -73,11 +92,14 @@ pub(super) async fn run(args: RunArgs) -> Result<Exit> {
     );
     ended.sort_by_key(|(place, _)| *place);
     let ended: Vec<Ended> = ended.into_iter().map(|(_, ended)| ended).collect();
-    closing::close(&ended, args.output, args.dry_run, to_stderr)
+    Ok(closing::close(&ended, args.output, args.dry_run, to_stderr)?)
 }
 
 /// Opens all of them, so that a wrong setting of the last keeps the first from starting.
-async fn open(loaded: &Loaded, chosen: Vec<(usize, (Plan, Option<JobPlan>))>) -> Result<Vec<(usize, Task)>> {
+async fn open(
+    loaded: &Loaded,
+    chosen: Vec<(usize, (Plan, Option<JobPlan>))>,
+) -> Result<Vec<(usize, Task)>, Refusal> {
     let (mut tasks, mut errors) = (Vec::new(), Vec::new());
     for (place, (plan, job)) in chosen {
         match loaded.open(&plan).await {
@@ -93,13 +115,9 @@ async fn open(loaded: &Loaded, chosen: Vec<(usize, (Plan, Option<JobPlan>))>) ->
             Err(error) => errors.push(error),
         }
     }
-    match errors.len() {
-        0 => Ok(tasks),
-        1 => Err(errors.remove(0)),
-        _ => {
-            errors.iter().for_each(out::error);
-            Err(Error::config("some Flows cannot be opened; nothing was read"))
-        }
+    match errors.is_empty() {
+        true => Ok(tasks),
+        false => Err(Refusal::Errors(errors)),
     }
 }
 

@@ -44,7 +44,7 @@ pub(super) struct ValidateArgs {
 pub(super) async fn run(args: ValidateArgs) -> Result<Exit> {
     let loaded = manifests::load(&args.manifests.paths)?;
     let mut errors: Vec<Error> = Vec::new();
-    for plan in &loaded.resolution.plans {
+    for plan in loaded.resolution.plans.iter().chain(loaded.inline()) {
         let mut plan = plan.clone();
         args.state.apply(&mut plan);
         errors.extend(one(&loaded, &plan, args.connect).await);
@@ -58,6 +58,7 @@ pub(super) async fn run(args: ValidateArgs) -> Result<Exit> {
             .resolution
             .plans
             .iter()
+            .chain(loaded.inline())
             .any(|plan| plan.source.name == source.name && plan.flow.namespace == place.namespace);
         if !used {
             let name = place.name.clone();

@@ -68,6 +68,7 @@ impl Flow {
             guarantee: self.guarantee(),
             streams,
             left: Vec::new(),
+            gone: Vec::new(),
         })
     }
 

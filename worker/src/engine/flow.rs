@@ -23,6 +23,7 @@ use super::{
     contract::{NewTable, new_table},
     counts::Counts,
     drain::Drain,
+    history,
     lane::Limits,
     load::{self, Setting, Target},
     offset::Offset,
@@ -111,6 +112,8 @@ pub struct Report {
     pub streams: Vec<StreamReport>,
     /// The others: the end was asked for before their turn.
     pub left: Vec<String>,
+    /// Streams that were delivered before, and that the source no longer has.
+    pub gone: Vec<String>,
 }
 
 /// How one stream's part of a run ended.
@@ -279,6 +282,10 @@ impl Flow {
         let streams = self.streams(&request.streams).await?;
         // The source has told by now what it cannot promise.
         self.require()?;
+        let gone = match request.streams.is_empty() {
+            true => history::gone(self, &streams).await,
+            false => Vec::new(),
+        };
         let setting = self.setting(request, streams.len());
         let concurrency = self.concurrency();
         let reports = stream::iter(&streams).map(async |stream| match request.drain.asked() {
@@ -292,6 +299,7 @@ impl Flow {
             guarantee: self.guarantee(),
             streams: begun.into_iter().filter_map(Result::ok).collect(),
             left: left.into_iter().filter_map(Result::err).collect(),
+            gone,
         })
     }
 

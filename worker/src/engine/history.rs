@@ -9,6 +9,7 @@ use super::{flow::Flow, offset::Offset, schedule::Last, streams};
 use crate::{
     error::{Context, Result},
     state::Revision,
+    stream::StreamSpec,
 };
 
 /// Where one stream stands.
@@ -29,6 +30,33 @@ pub struct Standing {
 /// # Errors
 /// What the store says.
 pub async fn standing(flow: &Flow) -> Result<Vec<Standing>> {
+    except(flow, &[]).await
+}
+
+/// The streams that were delivered before, that the Flow still takes, and that are not among those `found` at the source
+/// now; says so. A file that went away takes its stream along, and nobody would hear of it. A store that cannot tell
+/// stops nothing: each stream's own record is what counts.
+pub async fn gone(flow: &Flow, found: &[StreamSpec]) -> Vec<String> {
+    let known = except(flow, found).await.unwrap_or_else(|error| {
+        tracing::debug!(
+            flow = flow.name(),
+            "what was delivered before cannot be told: {error}"
+        );
+        Vec::new()
+    });
+    let delivered = known.into_iter().filter(|stream| stream.offset.is_some());
+    let gone: Vec<String> = delivered.map(|stream| stream.name).collect();
+    for stream in &gone {
+        tracing::warn!(
+            flow = flow.name(),
+            stream,
+            "the source no longer has this stream, which was delivered before; what was delivered stays as it is"
+        );
+    }
+    gone
+}
+
+async fn except(flow: &Flow, known: &[StreamSpec]) -> Result<Vec<Standing>> {
     let mut found = Vec::new();
     let place = || format!("state {}", flow.store.place());
     for shard in flow
@@ -37,7 +65,8 @@ pub async fn standing(flow: &Flow) -> Result<Vec<Standing>> {
         .await
         .context(place())?
     {
-        if !streams::takes(&flow.plan, &shard.stream)? {
+        let is_known = known.iter().any(|stream| stream.name == shard.stream);
+        if is_known || !streams::takes(&flow.plan, &shard.stream)? {
             continue;
         }
         if let Some((record, _)) = flow.store.load(&shard).await.context(place())? {

@@ -111,6 +111,7 @@ pub async fn run(
         target.stream,
         reader,
         &offset,
+        target.shard.clone(),
         dead_letters,
     )?);
     let scratch = scratch.path();
@@ -188,7 +189,10 @@ impl Attempt<'_, '_> {
         let replace = mode == WriteMode::Overwrite && *self.range == Range::Full;
         let indexed = self.keeps_index();
         let index = match indexed && !replace {
-            true => Index::open(self.target.shard.as_ref(), self.scratch).await?,
+            true => {
+                self.target.shard.whole().await?;
+                Index::open(self.target.shard.as_ref(), self.scratch).await?
+            }
             false => Index::default(),
         };
         let index = Arc::new(index);
@@ -426,7 +430,10 @@ impl Attempt<'_, '_> {
                 delivery.staged, delivery.counts
             )));
         }
-        let same = delivery.digest.is_some() && delivery.digest == self.offset.digest;
+        // What is gone is written anew.
+        let same = delivery.digest.is_some()
+            && delivery.digest == self.offset.digest
+            && self.target.shard.whole().await.is_ok();
         let first = self.target.offset.is_none();
         let nothing = delivery.counts.delivered() == 0 && delivery.dead.is_empty();
         if !self.setting.dry_run {

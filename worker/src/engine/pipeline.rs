@@ -1,6 +1,6 @@
 //! Settles what rows go through, once for each load.
 //!
-//! In: the stream, the columns that its reader yields, and the offset of the last load. Out: a [`Pipeline`], or an
+//! In: the stream, its target, the columns that its reader yields, and the offset of the last load. Out: a [`Pipeline`], or an
 //! error before anything is read.
 
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use super::{
     contract::Contract, dead_letter::DeadLetters, offset::Offset, prepare::Pipeline, transform::Transform,
 };
 use crate::{
+    connector::Shard,
     error::{Context, Error, Result},
     stream::StreamSpec,
     types::arrow_schema,
@@ -26,6 +27,7 @@ pub fn settle(
     stream: &StreamSpec,
     reader: SchemaRef,
     offset: &Offset,
+    shard: Arc<dyn Shard>,
     dead_letters: Arc<DeadLetters>,
 ) -> Result<Pipeline> {
     let contract = contract(plan, stream, &reader, offset)?;
@@ -42,6 +44,7 @@ pub fn settle(
         cursor: stream.cursor.clone(),
         schema: chain.schema,
         seed: offset.seed,
+        shard,
         dead_letters,
     })
 }

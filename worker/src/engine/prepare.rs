@@ -3,25 +3,33 @@
 //! In: payloads in the reader's schema. Out: [`Prepared`] rows in the delivered schema, with what is needed to compare
 //! them; every row that is not among them is in the dead letter, or was filtered, and its key is known where it can be.
 
-use std::sync::Arc;
+mod hidden;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use arrow::{
-    array::{Array, ArrayRef, UInt32Array},
+    array::{ArrayRef, UInt32Array},
     compute::{take, take_record_batch},
     datatypes::SchemaRef,
     record_batch::RecordBatch,
     row::{RowConverter, Rows as OrderedRows, SortField},
 };
+use serde_json::Value;
 
+pub use self::hidden::Hidden;
+use self::hidden::Rows;
 use super::{
     contract::{Coercer, Contract},
     counts::Counts,
     dead_letter::DeadLetters,
-    rows::{NULL_KEY, place},
+    rows::{Misfit, NULL_KEY, place, refuse},
     transform::Transform,
 };
 use crate::{
-    connector::{Op, Payload, Refused},
+    connector::{Op, Payload, Refused, Shard},
     diff::hash,
     error::{Error, Result},
 };
@@ -46,6 +54,8 @@ pub struct Pipeline {
     pub schema: SchemaRef,
     /// The seed of the row hashes.
     pub seed: u64,
+    /// The target, which may be unable to hold some rows.
+    pub shard: Arc<dyn Shard>,
     /// Where refused rows go.
     pub dead_letters: Arc<DeadLetters>,
 }
@@ -66,17 +76,6 @@ pub struct Prepared {
     pub filtered: Vec<Hidden>,
     /// Rows that were refused, where their key can be read.
     pub refused: Vec<Hidden>,
-}
-
-/// What is known of a row that is not delivered.
-#[derive(Clone, Debug)]
-pub struct Hidden {
-    /// The hash of its key; 0 where the stream has none.
-    pub identity: u128,
-    /// Its cursor, as bytes that compare.
-    pub cursor: Box<[u8]>,
-    /// Its number within the partition.
-    pub place: u64,
 }
 
 /// Hashes of keys, and what orders the versions of one key.
@@ -191,6 +190,7 @@ impl Preparer {
             }
             prepared.batch = output.batch;
         }
+        let prepared = pipeline.held(prepared, &source, &rows, &metadata, &mut letters)?;
         counts.refused += letters.len() as u64;
         // A row that names no key by itself is nobody's; of one that could not be read, nobody knows whose it was.
         let unread = letters.iter().filter(|letter| letter.kind != NULL_KEY).count();
@@ -200,50 +200,42 @@ impl Preparer {
     }
 }
 
-/// The key and the order of rows as they were before any transform.
-struct Rows {
-    key: Vec<ArrayRef>,
-    order: Vec<ArrayRef>,
-    first: u64,
-    /// Their numbers in the payload, where rows may have been refused between them.
-    numbers: Vec<u32>,
-}
-
-impl Rows {
-    /// What is known of some of the rows, whose key may hold nulls: those are left out.
-    fn hidden(&self, rows: &[u32]) -> Result<Vec<Hidden>> {
-        let rows: Vec<u32> = rows
-            .iter()
-            .copied()
-            .filter(|row| self.key.iter().all(|column| column.is_valid(*row as usize)))
-            .collect();
-        if rows.is_empty() {
-            return Ok(Vec::new());
-        }
-        let picked = UInt32Array::from(rows.clone());
-        let pick = |columns: &[ArrayRef]| {
-            columns
-                .iter()
-                .map(|column| take(column, &picked, None))
-                .collect::<Result<Vec<_>, _>>()
-        };
-        let identities = match self.key.as_slice() {
-            [] => vec![0; rows.len()],
-            key => hash::identities(&pick(key)?, rows.len())?,
-        };
-        let cursors = ordered(&pick(&self.order)?)?;
-        let hidden = rows.iter().enumerate().map(|(at, row)| Hidden {
-            identity: identities[at],
-            cursor: cursors
-                .as_ref()
-                .map_or_else(Box::default, |cursors| cursors.row(at).as_ref().into()),
-            place: self.first + u64::from(self.numbers[*row as usize]),
-        });
-        Ok(hidden.collect())
-    }
-}
-
 impl Pipeline {
+    /// Takes out the rows that the destination cannot hold. `numbers`: those of the rows in `source`.
+    fn held(
+        &self,
+        mut prepared: Prepared,
+        source: &Rows,
+        numbers: &[u32],
+        metadata: &BTreeMap<&'static str, Value>,
+        letters: &mut Vec<Refused>,
+    ) -> Result<Prepared> {
+        let unfit = self.shard.unfit(&prepared.batch)?;
+        if unfit.is_empty() {
+            return Ok(prepared);
+        }
+        let gone: BTreeSet<usize> = unfit.iter().map(|(row, _)| *row).collect();
+        let misfit = |(row, reason)| Misfit {
+            row,
+            kind: "destination",
+            reason,
+        };
+        let refused = refuse(&prepared.batch, unfit.into_iter().map(misfit).collect(), metadata)?;
+        let numbered = |row: &usize| numbers[*row];
+        letters.extend(refused.into_iter().zip(&gone).map(|(letter, row)| Refused {
+            place: place(metadata, source.numbers[numbered(row) as usize] as usize),
+            ..letter
+        }));
+        let hidden = source.hidden(&gone.iter().map(numbered).collect::<Vec<_>>())?;
+        prepared.refused.extend(hidden);
+        let kept = (0u32..).zip(0..prepared.batch.num_rows());
+        let kept: Vec<u32> = kept
+            .filter(|(_, row)| !gone.contains(row))
+            .map(|(row, _)| row)
+            .collect();
+        prepared.take(&kept)
+    }
+
     fn keys_of_refused(
         &self,
         refused: Option<&RecordBatch>,

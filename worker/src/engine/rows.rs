@@ -103,7 +103,7 @@ pub const NULL_KEY: &str = "null-key";
 pub struct Misfit {
     /// The row.
     pub row: usize,
-    /// `parse`, `type`, `null-key`, `contract`.
+    /// `parse`, `type`, `null-key`, `contract`, `destination`.
     pub kind: &'static str,
     /// Why, with the column's path.
     pub reason: String,

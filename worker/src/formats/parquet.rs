@@ -13,13 +13,16 @@ use async_trait::async_trait;
 use futures::{StreamExt, TryStreamExt, stream::BoxStream};
 use parquet::{
     arrow::{
+        ARROW_SCHEMA_META_KEY,
         arrow_reader::{
             ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
             ParquetRecordBatchReaderBuilder,
         },
         async_reader::ParquetRecordBatchStreamBuilder,
     },
+    basic::ConvertedType,
     errors::ParquetError,
+    file::metadata::KeyValue,
 };
 
 use self::remote::Remote;
@@ -61,6 +64,7 @@ impl Footer {
                 _ => error,
             }
         })?;
+        refuse_months(&metadata)?;
         let fields: Vec<_> = metadata
             .schema()
             .fields()
@@ -102,6 +106,28 @@ impl Footer {
     /// Rows of all row groups.
     pub(crate) fn all_rows(&self) -> u64 {
         self.rows(0..self.metadata.metadata().num_row_groups() as u64)
+    }
+}
+
+/// An INTERVAL holds months, days and milliseconds. Where the file does not say which of them are in use, the months
+/// would be lost.
+fn refuse_months(metadata: &ArrowReaderMetadata) -> Result<()> {
+    let file = metadata.metadata().file_metadata();
+    let told = |pair: &KeyValue| pair.key == ARROW_SCHEMA_META_KEY;
+    if file
+        .key_value_metadata()
+        .is_some_and(|pairs| pairs.iter().any(told))
+    {
+        return Ok(());
+    }
+    let mut columns = file.schema_descr().columns().iter();
+    match columns.find(|column| column.converted_type() == ConvertedType::INTERVAL) {
+        None => Ok(()),
+        Some(column) => Err(Error::data(format!(
+            "column `{}` is an INTERVAL, whose months cannot be read",
+            column.path().string()
+        ))
+        .advice("where the file is written, make it text or a number")),
     }
 }
 

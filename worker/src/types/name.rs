@@ -1,6 +1,8 @@
 //! The names of exact types: what people write in `physicalType`, and what errors and `discover` print.
 
-use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DECIMAL256_MAX_PRECISION, DataType, TimeUnit};
+use arrow::datatypes::{
+    DECIMAL128_MAX_PRECISION, DECIMAL256_MAX_PRECISION, DataType, IntervalUnit, TimeUnit,
+};
 
 use crate::error::{Error, Result};
 
@@ -21,6 +23,10 @@ pub(super) fn parse(text: &str, path: &str) -> Result<DataType> {
             Some(DataType::Timestamp(unit(&parameters, path)?, Some("UTC".into())))
         }
         "time" | "time without time zone" => Some(time(unit(&parameters, path)?)),
+        "interval" => Some(DataType::Interval(IntervalUnit::MonthDayNano)),
+        "interval year to month" => Some(DataType::Interval(IntervalUnit::YearMonth)),
+        "interval day to second" => Some(DataType::Interval(IntervalUnit::DayTime)),
+        "duration" => Some(DataType::Duration(unit(&parameters, path)?)),
         "binary" | "bytes" | "bytea" | "blob" | "varbinary" => Some(binary(&base, &parameters, path)?),
         base => plain(base),
     };
@@ -162,6 +168,10 @@ pub fn type_name(type_: &DataType) -> String {
         | DataType::Decimal64(precision, scale)
         | DataType::Decimal128(precision, scale)
         | DataType::Decimal256(precision, scale) => format!("decimal({precision},{scale})"),
+        DataType::Interval(IntervalUnit::MonthDayNano) => "interval".to_owned(),
+        DataType::Interval(IntervalUnit::YearMonth) => "interval year to month".to_owned(),
+        DataType::Interval(IntervalUnit::DayTime) => "interval day to second".to_owned(),
+        DataType::Duration(unit) => format!("duration({})", unit_name(*unit)),
         DataType::Dictionary(_, values) => type_name(values),
         DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
             format!("array of {}", type_name(item.data_type()))

@@ -59,6 +59,8 @@ fn exact(type_: &DataType, logical: LogicalType) -> Option<String> {
         (type_, LogicalType::Number) => *type_ == DataType::Float64,
         (type_, LogicalType::Time) => *type_ == DataType::Time64(TimeUnit::Microsecond),
         (type_, LogicalType::Timestamp) => *type_ == DataType::Timestamp(TimeUnit::Microsecond, None),
+        // Lengths of time have no logical type of their own.
+        (DataType::Interval(_) | DataType::Duration(_), _) => false,
         (type_, LogicalType::String) => !type_name(type_).starts_with("binary"),
         _ => true,
     };

@@ -1,3 +1,4 @@
+use arrow::datatypes::IntervalUnit;
 use serde_json::json;
 
 use super::*;
@@ -170,6 +171,10 @@ fn what_discover_writes_is_read_back() {
         DataType::Time32(TimeUnit::Millisecond),
         DataType::Timestamp(TimeUnit::Nanosecond, None),
         DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+        DataType::Interval(IntervalUnit::MonthDayNano),
+        DataType::Interval(IntervalUnit::YearMonth),
+        DataType::Interval(IntervalUnit::DayTime),
+        DataType::Duration(TimeUnit::Millisecond),
         DataType::new_list(DataType::Decimal128(9, 3), true),
         DataType::Struct(vec![ArrowField::new("a", DataType::Int16, false)].into()),
         map,

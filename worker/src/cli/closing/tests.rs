@@ -25,6 +25,7 @@ fn ended(streams: Vec<StreamReport>) -> Ended {
         guarantee: DeliveryGuarantee::ExactlyOnce,
         streams,
         left: Vec::new(),
+        gone: Vec::new(),
     };
     Ended {
         namespace: "default".to_owned(),

@@ -99,5 +99,5 @@ fn placed(loaded: &Loaded, plan: &Plan, misfit: Misfit) -> Error {
 }
 
 fn at(loaded: &Loaded, plan: &Plan, number: usize, error: Error) -> Error {
-    loaded.at_flow(plan, &format!("spec.transforms[{number}].sql"), error)
+    loaded.at_flow(plan, &format!("transforms[{number}].sql"), error)
 }

@@ -90,3 +90,6 @@ fn is_manifest(file: &Path) -> bool {
     file.extension()
         .is_some_and(|extension| extension == "yaml" || extension == "yml" || extension == "json")
 }
+
+#[cfg(test)]
+mod tests;

@@ -127,6 +127,7 @@ fn merge(before: Option<Result<Report>>, now: Option<Report>) -> Option<Result<R
             None => whole.streams.push(stream),
         }
     }
+    whole.gone = now.gone;
     Some(Ok(whole))
 }
 
@@ -148,3 +149,6 @@ pub(super) fn is_fenced(result: &Result<Report>) -> bool {
             .any(|stream| stream.outcome.as_ref().is_err_and(is_fenced)),
     }
 }
+
+#[cfg(test)]
+mod tests;

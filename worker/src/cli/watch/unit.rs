@@ -83,3 +83,6 @@ fn same(one: &LocalSecrets, other: &LocalSecrets) -> bool {
             .zip(other)
             .all(|(a, b)| a.0 == b.0 && a.1.expose_secret() == b.1.expose_secret())
 }
+
+#[cfg(test)]
+mod tests;

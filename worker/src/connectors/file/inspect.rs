@@ -134,7 +134,7 @@ impl Inspector<'_> {
         let (head, _) = self.head(object, compression, 1024).await?;
         match head.trim_ascii_start().first() {
             Some(b'[') => Err(
-                Error::config("the file is one JSON array, and one object a line is wanted")
+                Error::data("the file is one JSON array, and one object a line is wanted")
                     .advice("convert it, for example with `jq -c '.[]'`"),
             ),
             _ => Ok(Layout::Ndjson),

@@ -2,7 +2,7 @@
 //!
 //! In: a URL's pattern and what a place holds. Out: the streams by name, each with its files in order.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 
 use globset::GlobBuilder;
 use regex::bytes::Regex;
@@ -23,14 +23,17 @@ pub(super) struct Pattern {
     /// `None`: one file or directory by its exact name.
     regex: Option<Regex>,
     per_stream: bool,
+    /// In a directory, names of another format are no data; `None`: every format is.
+    format: Option<Format>,
 }
 
 impl Pattern {
-    /// Understands the pattern that follows a place; `literal`: it is a name, whatever characters it holds.
+    /// Understands the pattern that follows a place; `literal`: it is a name, whatever characters it holds. `format`: as
+    /// the settings have it.
     ///
     /// # Errors
     /// `config` for a pattern that cannot be read.
-    pub(super) fn new(text: &str, literal: bool) -> Result<Self> {
+    pub(super) fn new(text: &str, literal: bool, format: Option<Format>) -> Result<Self> {
         let per_stream = !literal && text.contains("{stream}");
         let pattern = literal || !text.contains(['*', '?', '[', '{']);
         let regex = if pattern { None } else { Some(compile(text)?) };
@@ -38,6 +41,7 @@ impl Pattern {
             text: text.to_owned(),
             regex,
             per_stream,
+            format,
         })
     }
 
@@ -54,7 +58,7 @@ impl Pattern {
             let Some(found) = regex.captures(object.key.as_bytes()) else {
                 continue;
             };
-            if is_partial(&object.key) {
+            if is_partial(&object.key) || self.hides(&object.key) {
                 continue;
             }
             let name = match found.name("stream") {
@@ -78,18 +82,30 @@ impl Pattern {
         };
         let files = match file {
             Some(file) => vec![file],
-            None if storage.lists() => storage
-                .list(&self.text)
-                .await?
-                .into_iter()
-                .filter(is_data)
-                .collect(),
+            None if storage.lists() => self.directory(storage).await?,
             None => Vec::new(),
         };
         if files.is_empty() {
             return Err(self.nothing(storage));
         }
         Ok(BTreeMap::from([(self.stream_name(storage), files)]))
+    }
+
+    /// The data files of one directory.
+    async fn directory(&self, storage: &Storage) -> Result<Vec<Object>> {
+        let found = storage.list(&self.text).await?;
+        let (data, other): (Vec<Object>, Vec<Object>) =
+            found.into_iter().partition(|file| self.is_data(file));
+        match other.first() {
+            Some(other) if data.is_empty() => Err(Error::config(format!(
+                "no file in {} has the name of a data file; the first is {}",
+                storage.url_of(&self.text),
+                storage.url_of(&other.key)
+            ))
+            .reason("NotFound")
+            .advice("name the files by a pattern, such as `in/*.txt`, and say the `format` where their names do not")),
+            _ => Ok(data),
+        }
     }
 
     /// The name of the only stream: what is written out of the last part of the URL (`orders-*.csv` is `orders`),
@@ -102,6 +118,24 @@ impl Pattern {
             .map(ToOwned::to_owned)
             .find(|stem| !stem.is_empty())
             .unwrap_or_else(|| "files".to_owned())
+    }
+
+    /// As in a shell: a pattern takes what is hidden only where it says so itself.
+    fn hides(&self, key: &str) -> bool {
+        let hidden = |text: &str| text.split('/').any(|part| part.starts_with('.'));
+        hidden(key) && !hidden(&self.text)
+    }
+
+    /// Directories also hold what is no data: hidden files, markers, logs of other systems, notes. `.txt` may be either,
+    /// and a table with lines of a note in it is worse than a file that has to be named.
+    fn is_data(&self, object: &Object) -> bool {
+        let name = Compression::strip(&object.key);
+        let hidden = name.split('/').any(|part| part.starts_with(['.', '_']));
+        let note = Path::new(name)
+            .extension()
+            .is_some_and(|end| end.eq_ignore_ascii_case("txt"));
+        let format = Format::of_name(name).filter(|found| self.format.is_none_or(|wanted| wanted == *found));
+        !hidden && !note && !is_partial(&object.key) && format.is_some()
     }
 
     fn nothing(&self, storage: &Storage) -> Error {
@@ -151,10 +185,4 @@ fn stem(part: &str) -> &str {
 /// A file that a writer has not finished.
 fn is_partial(key: &str) -> bool {
     key.ends_with(".partial")
-}
-
-/// Directories also hold what is no data: hidden files, markers, logs of other systems.
-fn is_data(object: &Object) -> bool {
-    let hidden = object.key.split('/').any(|part| part.starts_with(['.', '_']));
-    !hidden && !is_partial(&object.key) && Format::of_name(&object.key).is_some()
 }

@@ -45,7 +45,7 @@ impl FileSource {
             &system.limiter,
             base,
         )?;
-        let pattern = Pattern::new(&rest, !storage.lists())?;
+        let pattern = Pattern::new(&rest, !storage.lists(), config.format)?;
         let name = match system.streams.as_slice() {
             [name] if !pattern.per_stream() => Some(name.clone()),
             _ => None,

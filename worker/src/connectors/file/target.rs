@@ -12,6 +12,7 @@ mod clean;
 mod encode;
 mod head;
 mod parquet;
+mod presence;
 mod rewrite;
 mod shard;
 mod stage;

@@ -1,13 +1,14 @@
 use std::{collections::BTreeMap, fs, io::Write as _, path::PathBuf, sync::Arc};
 
 use arrow::{
-    array::{AsArray, RecordBatch},
-    datatypes::DataType,
+    array::{ArrayRef, AsArray, IntervalDayTimeArray, RecordBatch},
+    datatypes::{DataType, IntervalDayTime, IntervalUnit},
 };
 use millrace_crds::{
     flow::WriteMode,
     plan::{FlowRef, SystemPlan},
 };
+use parquet::arrow::{ArrowWriter, arrow_writer::ArrowWriterOptions};
 use serde_json::{Map, Value, json};
 
 use super::*;
@@ -130,6 +131,52 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
+/// A Parquet file with one column of days; `typed`: it says so, and not INTERVAL alone.
+fn days(typed: bool) -> Vec<u8> {
+    let days = IntervalDayTimeArray::from(vec![IntervalDayTime::new(3, 0)]);
+    let batch = RecordBatch::try_from_iter([("term", Arc::new(days) as ArrayRef)]).unwrap();
+    let options = ArrowWriterOptions::new().with_skip_arrow_metadata(!typed);
+    let mut file = Vec::new();
+    let mut writer = ArrowWriter::try_new_with_options(&mut file, batch.schema(), options).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
+    file
+}
+
+#[tokio::test]
+async fn an_interval_whose_months_would_be_lost_is_refused() {
+    let (_directory, source) = at(&[("a.parquet", &days(true))], json!({ "url": "a.parquet" }));
+    let info = source.discover().await.unwrap().remove(0);
+    assert_eq!(
+        *info.schema.field(0).data_type(),
+        DataType::Interval(IntervalUnit::DayTime)
+    );
+    let (_directory, source) = at(&[("b.parquet", &days(false))], json!({ "url": "b.parquet" }));
+    let error = source.discover().await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Data);
+    assert!(
+        error.message.contains("b.parquet") && error.message.contains("`term` is an INTERVAL"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn a_directory_gives_the_files_of_the_format_and_no_others() {
+    let files: &[(&str, &[u8])] = &[
+        ("in/a.csv", b"id\n1\n"),
+        ("in/b.ndjson", b"{\"id\":2}\n"),
+        ("in/c.parquet", b"no Parquet at all"),
+        ("notes/readme.txt", b"not for machines\n"),
+    ];
+    let (_directory, source) = at(files, json!({ "url": "in", "format": "csv" }));
+    assert_eq!(full(&source, "in").await.0, ["1"]);
+    let (_directory, source) = at(files, json!({ "url": "in", "format": "ndjson" }));
+    assert_eq!(full(&source, "in").await.0, ["2"]);
+    let (_directory, source) = at(files, json!({ "url": "notes" }));
+    let error = source.discover().await.unwrap_err();
+    assert!(error.message.contains("notes/readme.txt"), "{error}");
+}
+
 #[tokio::test]
 async fn a_url_names_one_stream_or_many() {
     let files: &[(&str, &[u8])] = &[
@@ -139,6 +186,9 @@ async fn a_url_names_one_stream_or_many() {
         ("data/deep/users.csv", b"id\n4\n"),
         ("data/_log", b"x"),
         ("data/half.csv.0.partial", b"id\n9\n"),
+        ("data/notes.txt", b"id\n10\n"),
+        ("data/.users.csv", b"id\n11\n"),
+        ("data/.trash/users.csv", b"id\n12\n"),
     ];
     let expect = async |url: &str, expected: &[(&str, &[&str])]| {
         let (_directory, source) = at(files, json!({ "url": url }));
@@ -169,6 +219,8 @@ async fn a_url_names_one_stream_or_many() {
     )
     .await;
     expect("data/{stream}-?.csv*", &[("orders", &["2", "3"])]).await;
+    expect("data/*.txt", &[("data", &["10"])]).await;
+    expect("data/.*.csv", &[("data", &["11"])]).await;
 
     let (directory, _) = at(files, json!({ "url": "data/users.csv" }));
     let system = system(json!({ "url": "data/users.csv" }), Some(directory.path()));

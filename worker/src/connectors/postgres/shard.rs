@@ -8,6 +8,7 @@ use std::{
     sync::Arc,
 };
 
+use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use tokio::sync::Mutex;
 use tokio_postgres::types::Type;
@@ -15,7 +16,7 @@ use tokio_postgres::types::Type;
 use super::{
     commit,
     connect::Server,
-    discard, index,
+    discard, encode, index,
     ledger::Ledger,
     link::Link,
     presence,
@@ -278,6 +279,10 @@ impl Shard for PostgresShard {
         let last = self.ledger.last(&mut link).await.context(self.context())?;
         self.keep(link).await;
         Ok(last)
+    }
+
+    fn unfit(&self, batch: &RecordBatch) -> Result<Vec<(usize, String)>> {
+        encode::unfit(batch)
     }
 
     async fn index(&self) -> Result<Vec<SegmentRef>> {

@@ -24,7 +24,7 @@ impl Header {
     /// has none. `Ok(None)`: the file has no record and no header, or more bytes are needed and `last` is not set.
     ///
     /// # Errors
-    /// `config` where a name stands twice, or where the file is not UTF-8.
+    /// `data` where a name stands twice, or where the file is not UTF-8.
     pub(crate) fn read(
         bytes: &[u8],
         last: bool,
@@ -33,7 +33,7 @@ impl Header {
     ) -> Result<Option<Self>> {
         if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
             return Err(
-                Error::config("the file is UTF-16").advice("convert it to UTF-8, for example with `iconv`")
+                Error::data("the file is UTF-16").advice("convert it to UTF-8, for example with `iconv`")
             );
         }
         let mark = usize::from(bytes.starts_with(b"\xef\xbb\xbf")) * 3;
@@ -73,7 +73,7 @@ fn names(fields: &[&[u8]], csv: &Csv) -> Result<Vec<String>> {
     let mut names = Vec::with_capacity(fields.len());
     for (number, field) in fields.iter().enumerate() {
         let text = std::str::from_utf8(field).map_err(|_| {
-            Error::config(format!("the name of column {} is not UTF-8", number + 1))
+            Error::data(format!("the name of column {} is not UTF-8", number + 1))
                 .advice("convert the file to UTF-8, for example with `iconv`")
         })?;
         let name = super::columns::plain(text, &csv.dialect).into_owned();
@@ -97,7 +97,7 @@ fn names(fields: &[&[u8]], csv: &Csv) -> Result<Vec<String>> {
         .map(|name| format!("`{name}`"))
         .collect::<Vec<_>>()
         .join(", ");
-    Err(Error::config(format!("the header names {twice} more than once"))
+    Err(Error::data(format!("the header names {twice} more than once"))
         .reason("DuplicateColumn")
         .advice("give each column a name of its own, or set `csv.header: false` and declare the schema"))
 }

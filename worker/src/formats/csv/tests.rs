@@ -367,7 +367,7 @@ async fn a_record_beyond_the_limit_stops_the_load_and_a_long_one_below_it_is_rea
 fn duplicate_and_unreadable_headers_are_named() {
     let csv = csv(json!({}));
     let error = Header::read(b"a,b,a,c,b\n", true, &csv, None).unwrap_err();
-    assert_eq!(error.kind, ErrorKind::Config);
+    assert_eq!(error.kind, ErrorKind::Data);
     assert!(error.message.contains("`a`, `b`"), "{error}");
     let error = Header::read(b"\xff\xfea\0,\0", true, &csv, None).unwrap_err();
     assert!(error.message.contains("UTF-16"), "{error}");

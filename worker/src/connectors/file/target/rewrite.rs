@@ -14,6 +14,7 @@ use roaring::RoaringBitmap;
 
 use super::{
     head::{DataFile, Manifest},
+    presence,
     shard::FileShard,
     stage::{OpenFile, Place},
 };
@@ -52,14 +53,12 @@ pub(super) async fn without_dead(
 
 /// A local file with the content of an object.
 pub(super) async fn fetch(storage: &Storage, key: &str, scratch: &Path) -> Result<PathBuf> {
+    let object = storage.head(key).await?;
+    let object = object.ok_or_else(|| presence::missing(storage, key, ""))?;
     if let Some(path) = storage.local_path(key)? {
         return Ok(path);
     }
     let path = scratch.join(key.replace('/', "-"));
-    let object = storage
-        .head(key)
-        .await?
-        .ok_or_else(|| Error::state("StateLost", format!("{} is missing", storage.url_of(key))))?;
     let mut input = storage.read(&object, 0..object.size)?;
     let mut file = File::create(&path)?;
     let mut buffer = vec![0; 1 << 20];

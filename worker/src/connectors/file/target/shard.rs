@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use super::{
     FileTargetConfig, clean,
     head::{DataFile, HEAD, Head, Manifest, Segment, read_head, read_manifest, write_manifest},
-    rewrite,
+    presence, rewrite,
     stage::{FileStage, Place},
 };
 use crate::{
@@ -230,6 +230,10 @@ impl Shard for FileShard {
         )))
     }
 
+    async fn whole(&self) -> Result<()> {
+        presence::look(&self.storage, &self.manifest().await?).await
+    }
+
     async fn index(&self) -> Result<Vec<SegmentRef>> {
         let manifest = self.manifest().await?;
         let of_files = manifest.files.into_iter().filter_map(|file| file.segment);
@@ -293,12 +297,9 @@ impl Shard for FileShard {
     }
 
     async fn files(&self) -> Result<Vec<String>> {
-        Ok(self
-            .manifest()
-            .await?
-            .files
-            .iter()
-            .map(|file| self.storage.url_of(&file.key))
-            .collect())
+        let manifest = self.manifest().await?;
+        presence::look(&self.storage, &manifest).await?;
+        let files = manifest.files.iter();
+        Ok(files.map(|file| self.storage.url_of(&file.key)).collect())
     }
 }

@@ -15,7 +15,7 @@ use super::{
         decode::column::{EPOCH_DAYS, EPOCH_MICROS},
         numeric,
     },
-    check::check,
+    check::{check, nested},
     normal::{form, json, normal},
     sql::{text_form, type_id},
 };
@@ -31,11 +31,20 @@ impl Column {
     /// Brings a column into its form and checks its values.
     pub(super) fn new(array: &ArrayRef, field: &Field) -> Result<Self> {
         let array = normal(array, field)?;
-        check(&array)?;
+        check(&array, field)?;
         Ok(Self {
             array,
             field: field.clone(),
         })
+    }
+
+    /// Whether PostgreSQL can hold every value.
+    pub(super) fn holds(array: &ArrayRef, field: &Field) -> Result<()> {
+        match form(field.data_type()) == json() {
+            // Written out once it is to be sent.
+            true => nested(array),
+            false => Self::new(array, field).map(drop),
+        }
     }
 
     /// Its cells.

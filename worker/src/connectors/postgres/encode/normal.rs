@@ -16,7 +16,7 @@ use arrow::{
     json::writer::{EncoderOptions, make_encoder},
 };
 
-use super::sql::text_form;
+use super::{check::nested, sql::text_form};
 use crate::error::{Error, Result};
 
 /// Milliseconds in a day.
@@ -93,7 +93,7 @@ fn is_nested(type_: &DataType) -> bool {
 /// The array in its form.
 ///
 /// # Errors
-/// `data`, naming the row, where a value would lose something.
+/// `data` where a value would lose something.
 pub(super) fn normal(array: &ArrayRef, field: &Field) -> Result<ArrayRef> {
     let form = form(array.data_type());
     if form == json() {
@@ -149,13 +149,11 @@ fn cast(array: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
 /// The 16 bytes of each.
 fn uuids(array: &ArrayRef) -> Result<ArrayRef> {
     let mut out = FixedSizeBinaryBuilder::with_capacity(array.len(), 16);
-    for (row, text) in array.as_string::<i32>().iter().enumerate() {
+    for text in array.as_string::<i32>() {
         match text.map(uuid::Uuid::try_parse) {
             None => out.append_null(),
             Some(Ok(uuid)) => out.append_value(uuid.as_bytes())?,
-            Some(Err(error)) => {
-                return Err(Error::data(format!("row {row}: the text is no uuid: {error}")));
-            }
+            Some(Err(error)) => return Err(Error::data(format!("the text is no uuid: {error}"))),
         }
     }
     Ok(Arc::new(out.finish()))
@@ -168,8 +166,8 @@ where
     To: ArrowPrimitiveType<Native = i64>,
 {
     let array = array.as_primitive::<From>();
-    if let Some(row) = first(array, |value| value % by != 0) {
-        return Err(Error::data(format!("row {row}: the value is finer than {unit}"))
+    if any(array, |value| value % by != 0) {
+        return Err(Error::data(format!("the value is finer than {unit}"))
             .advice("PostgreSQL has no finer times; round it in a transform"));
     }
     Ok(array.unary(|value| value / by))
@@ -178,8 +176,8 @@ where
 fn days(array: &ArrayRef) -> Result<ArrayRef> {
     let array = array.as_primitive::<Date64Type>();
     let fits = |millis: i64| millis % DAY_MILLIS == 0 && i32::try_from(millis / DAY_MILLIS).is_ok();
-    if let Some(row) = first(array, |millis| !fits(millis)) {
-        return Err(Error::data(format!("row {row}: the value is no whole day")));
+    if any(array, |millis| !fits(millis)) {
+        return Err(Error::data("the value is no whole day"));
     }
     let days: PrimitiveArray<Date32Type> =
         array.unary(|millis| i32::try_from(millis / DAY_MILLIS).unwrap_or(0));
@@ -196,36 +194,26 @@ fn durations(array: &ArrayRef) -> Result<ArrayRef> {
             .as_primitive()
             .clone(),
     };
-    if let Some(row) = first(&micros, |micros| micros.checked_mul(1000).is_none()) {
-        return Err(Error::data(format!(
-            "row {row}: the duration is too long for an interval"
-        )));
+    if any(&micros, |micros| micros.checked_mul(1000).is_none()) {
+        return Err(Error::data("the duration is too long for an interval"));
     }
     let intervals: PrimitiveArray<IntervalMonthDayNanoType> =
         micros.unary(|micros| Interval::new(0, 0, micros.wrapping_mul(1000)));
     Ok(Arc::new(intervals))
 }
 
-/// The first row whose value is so.
-pub(super) fn first<T: ArrowPrimitiveType>(
+/// Whether some value is so.
+pub(super) fn any<T: ArrowPrimitiveType>(
     array: &PrimitiveArray<T>,
     wrong: impl Fn(T::Native) -> bool,
-) -> Option<usize> {
-    let values = array.values();
+) -> bool {
     // Values below nulls are anything: look for a suspect first, then for one that counts.
-    if !values.iter().any(|value| wrong(*value)) {
-        return None;
-    }
-    (0..values.len()).find(|row| array.is_valid(*row) && wrong(values[*row]))
+    array.values().iter().any(|value| wrong(*value)) && array.iter().flatten().any(wrong)
 }
 
 /// Nested values as JSON texts.
 fn texts(array: &ArrayRef, field: &Field) -> Result<ArrayRef> {
-    if has_odd_floats(array.as_ref()) {
-        return Err(Error::data(
-            "it holds a NaN or an infinity, which JSON cannot hold",
-        ));
-    }
+    nested(array)?;
     let field = Arc::new(field.clone());
     let options = EncoderOptions::default().with_explicit_nulls(true);
     let mut encoder = make_encoder(&field, array.as_ref(), &options)?;
@@ -241,30 +229,4 @@ fn texts(array: &ArrayRef, field: &Field) -> Result<ArrayRef> {
         out.append_value(std::str::from_utf8(&text).map_err(Error::bug)?);
     }
     Ok(Arc::new(out.finish()))
-}
-
-fn has_odd_floats(array: &dyn Array) -> bool {
-    use arrow::datatypes::{Float32Type, Float64Type};
-    match array.data_type() {
-        DataType::Float64 => array
-            .as_primitive::<Float64Type>()
-            .iter()
-            .flatten()
-            .any(|value| !value.is_finite()),
-        DataType::Float32 => array
-            .as_primitive::<Float32Type>()
-            .iter()
-            .flatten()
-            .any(|value| !value.is_finite()),
-        DataType::Struct(_) => array
-            .as_struct()
-            .columns()
-            .iter()
-            .any(|column| has_odd_floats(column.as_ref())),
-        DataType::List(_) => has_odd_floats(array.as_list::<i32>().values().as_ref()),
-        DataType::LargeList(_) => has_odd_floats(array.as_list::<i64>().values().as_ref()),
-        DataType::FixedSizeList(..) => has_odd_floats(array.as_fixed_size_list().values().as_ref()),
-        DataType::Map(..) => has_odd_floats(array.as_map().entries()),
-        _ => false,
-    }
 }

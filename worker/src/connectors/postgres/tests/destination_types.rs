@@ -146,10 +146,7 @@ async fn a_value_that_postgres_cannot_hold_is_refused_by_name_and_nothing_is_wri
         let error = deliver(&ground, batch).await.unwrap_err();
         assert_eq!(error.kind, ErrorKind::Data, "{error}");
         let text = error.to_string();
-        assert!(
-            text.contains("column wrong") && text.contains("row 1") && text.contains(reason),
-            "{text}"
-        );
+        assert!(text.contains("column wrong") && text.contains(reason), "{text}");
     }
     assert_eq!(database.one("SELECT to_regclass('orders') IS NULL").await, "t");
 }
