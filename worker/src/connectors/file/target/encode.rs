@@ -32,7 +32,6 @@ pub(super) struct Encoder {
     out: Drain,
 }
 
-#[expect(clippy::large_enum_variant, reason = "one a file, moved once")]
 enum Writer {
     Parquet(ParquetFile<Drain>),
     Csv(csv::Writer<Compressor>),

@@ -30,14 +30,10 @@ fn rows(count: i64) -> RecordBatch {
             .with_precision_and_scale(precision, 2)
             .unwrap()
     };
+    let ids = (0..count).map(|row| (row % 5 > 0).then_some(row));
     let days = (0..count).map(|row| i32::try_from(row % 60).unwrap());
     let columns: [(&str, ArrayRef); 6] = [
-        (
-            "id",
-            Arc::new(Int64Array::from_iter(
-                (0..count).map(|row| (row % 5 > 0).then_some(row)),
-            )),
-        ),
+        ("id", Arc::new(ids.collect::<Int64Array>())),
         ("price", Arc::new(decimal(15))),
         ("wide", Arc::new(decimal(30))),
         ("day", Arc::new(Date32Array::from_iter_values(days))),
