@@ -150,7 +150,12 @@ def test_csv_to_parquet_is_right(run: Run, manifest: Manifest, workdir: Path, la
 def test_csv_to_postgres_to_parquet_is_right(
     run: Run, manifest: Manifest, workdir: Path, lake: Lake, lineitem: Path, postgres: Postgres
 ) -> None:
-    table = {"connector": "postgres", "connection": postgres.spec, "writeMode": "overwrite"}
+    table = {
+        "connector": "postgres",
+        "connection": postgres.spec,
+        "options": {"_millrace_loaded_at": False},
+        "writeMode": "overwrite",
+    }
     into = manifest("into", source=declared(lineitem), destination=table)
     source = postgres_source(postgres, "public.lineitem")
     out_of = manifest("out-of", source=source, destination=parquet_files(workdir / "out", "overwrite"))

@@ -11,6 +11,7 @@
 mod clean;
 mod encode;
 mod head;
+mod parquet;
 mod presence;
 mod rewrite;
 mod shard;
@@ -65,6 +66,10 @@ pub struct FileTargetConfig {
     #[serde(default = "row_group_rows")]
     #[schemars(range(min = 1024, max = 16_777_216))]
     pub row_group_rows: usize,
+    /// Integers of many values are stored in Parquet as differences (`DELTA_BINARY_PACKED`): smaller and faster. `false`
+    /// for readers that know nothing but the first version of the format.
+    #[serde(default = "yes")]
+    pub delta_encoding: bool,
     /// Columns by whose values files are put into directories `column=value`.
     #[serde(default)]
     pub partition_by: Vec<String>,
@@ -87,6 +92,10 @@ impl FileTargetConfig {
 
 fn file_bytes() -> u64 {
     256 << 20
+}
+
+fn yes() -> bool {
+    true
 }
 
 fn row_group_rows() -> usize {

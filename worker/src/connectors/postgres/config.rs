@@ -101,7 +101,7 @@ impl Default for PostgresConfig {
             lock_timeout: Duration::from_secs(30),
             statement_timeout: Duration::from_secs(0),
             idle_in_transaction_timeout: Duration::from_secs(60),
-            batch_rows: 32_768,
+            batch_rows: 8_192,
             late_margin: Duration::from_secs(5),
             lookback: None,
             cursor_time_zone: None,

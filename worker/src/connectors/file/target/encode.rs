@@ -7,17 +7,11 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use super::{FileCompression, FileFormat, FileTargetConfig, parquet::ParquetFile};
+use crate::error::{Error, Result};
 use arrow::{csv, datatypes::SchemaRef, json, record_batch::RecordBatch};
 use bytes::Bytes;
 use flate2::write::GzEncoder;
-use parquet::{
-    arrow::ArrowWriter,
-    basic::{Compression, GzipLevel, ZstdLevel},
-    file::properties::WriterProperties,
-};
-
-use super::{FileCompression, FileFormat, FileTargetConfig};
-use crate::error::{Error, Result};
 
 /// The end of a file's name.
 pub(super) fn extension(config: &FileTargetConfig) -> &'static str {
@@ -38,9 +32,8 @@ pub(super) struct Encoder {
     out: Drain,
 }
 
-#[expect(clippy::large_enum_variant, reason = "one a file, moved once")]
 enum Writer {
-    Parquet(Box<ArrowWriter<Drain>>),
+    Parquet(ParquetFile<Drain>),
     Csv(csv::Writer<Compressor>),
     Ndjson(json::LineDelimitedWriter<Compressor>),
 }
@@ -50,10 +43,7 @@ impl Encoder {
     pub(super) fn new(schema: &SchemaRef, config: &FileTargetConfig) -> Result<Self> {
         let out = Drain::default();
         let writer = match config.format {
-            FileFormat::Parquet => {
-                let writer = ArrowWriter::try_new(out.clone(), schema.clone(), Some(properties(config)?))?;
-                Writer::Parquet(Box::new(writer))
-            }
+            FileFormat::Parquet => Writer::Parquet(ParquetFile::new(schema, config, out.clone())?),
             FileFormat::Csv => {
                 let compressor = Compressor::new(config, out.clone())?;
                 Writer::Csv(csv::WriterBuilder::new().with_header(true).build(compressor))
@@ -73,7 +63,7 @@ impl Encoder {
     /// Takes a batch; gives the bytes that are final.
     pub(super) fn write(&mut self, batch: &RecordBatch) -> Result<Vec<Bytes>> {
         match &mut self.writer {
-            Writer::Parquet(writer) => writer.write(batch)?,
+            Writer::Parquet(file) => file.write(batch)?,
             Writer::Csv(writer) => writer.write(batch)?,
             Writer::Ndjson(writer) => writer.write(batch)?,
         }
@@ -83,7 +73,7 @@ impl Encoder {
     /// Bytes that the encoder holds and has not given out.
     pub(super) fn pending(&self) -> u64 {
         match &self.writer {
-            Writer::Parquet(writer) => writer.in_progress_size() as u64,
+            Writer::Parquet(file) => file.pending(),
             _ => 0,
         }
     }
@@ -91,7 +81,7 @@ impl Encoder {
     /// Ends the file; gives its last bytes.
     pub(super) fn finish(self) -> Result<Vec<Bytes>> {
         match self.writer {
-            Writer::Parquet(writer) => drop(writer.into_inner()?),
+            Writer::Parquet(file) => file.finish()?,
             Writer::Csv(writer) => writer.into_inner().finish()?,
             Writer::Ndjson(mut writer) => {
                 writer.finish()?;
@@ -145,22 +135,6 @@ impl Write for Drain {
     fn flush(&mut self) -> std::io::Result<()> {
         Ok(())
     }
-}
-
-fn properties(config: &FileTargetConfig) -> Result<WriterProperties> {
-    let level = config.compression_level;
-    let compression = match config.compression.unwrap_or(FileCompression::Zstd) {
-        FileCompression::None => Compression::UNCOMPRESSED,
-        FileCompression::Snappy => Compression::SNAPPY,
-        FileCompression::Lz4 => Compression::LZ4_RAW,
-        FileCompression::Gzip => Compression::GZIP(GzipLevel::try_new(u32::from(level.unwrap_or(6)).min(9))?),
-        FileCompression::Zstd => Compression::ZSTD(ZstdLevel::try_new(i32::from(level.unwrap_or(3)))?),
-    };
-    Ok(WriterProperties::builder()
-        .set_compression(compression)
-        .set_max_row_group_row_count(Some(config.row_group_rows))
-        .set_created_by(concat!("millrace ", env!("CARGO_PKG_VERSION")).to_owned())
-        .build())
 }
 
 /// Text on its way out, compressed.
