@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from harness import Millrace, Postgres, Result, csv_source, duck
+from harness import Millrace, Postgres, Result, csv_source, duck, file_source
 from kit import (
     FileSink,
     Sink,
@@ -110,6 +110,29 @@ def test_20_one_stream_fails_alone(run: Run, manifest: Manifest, postgres: Postg
     mended = run(flow)
     expect(mended.stream("public.orders"), read=50, inserted=50)
     expect(mended.stream("public.users"), read=50, unchanged=50)
+
+
+def test_20_a_damaged_file_fails_its_own_stream(
+    run: Run, manifest: Manifest, millrace: Millrace, workdir: Path, files: FileSink
+) -> None:
+    for name in ("users", "carts"):
+        write_table(customers(50), workdir / "in" / f"{name}.parquet")
+    (workdir / "in" / "orders.parquet").write_bytes(b"no Parquet at all")
+    source = file_source(workdir / "in" / "{stream}.parquet", "parquet")
+    source["streams"] = [{"match": ".*", "primaryKey": ["id"]}]
+    flow = manifest(source=source, destination=files.spec())
+
+    failed = run(flow, check=False)
+
+    assert failed.returncode == 1, str(failed)
+    assert failed.stream("orders")["outcome"] == "failed" and "orders.parquet" in failed.stderr
+    for name in ("users", "carts"):
+        expect(failed.stream(name), read=50, inserted=50)
+    found = millrace("discover", flow, check=False)
+    assert found.returncode == 1 and "stream orders" in found.stderr, str(found)
+    assert "users" in found.stdout and "orders" not in found.stdout
+    checked = millrace("validate", flow, "--connect", check=False)
+    assert checked.returncode != 0 and "orders.parquet" in checked.stderr, str(checked)
 
 
 def test_20_the_next_run_reads_only_what_is_missing(

@@ -23,7 +23,7 @@ use serde_json::Value;
 
 use crate::{
     diff::segment::SegmentRef,
-    error::Result,
+    error::{Error, Result},
     protocol::{Commit, Committed, Epoch, Outcome, Permit, ShardId},
     rate::RateLimiter,
     secrets::{LocalSecrets, Secrets},
@@ -93,6 +93,8 @@ pub struct StreamInfo {
     pub cursors: Vec<String>,
     /// Rows, where the source knows without reading.
     pub rows: Option<u64>,
+    /// Why nothing but its name can be told: its load will meet the same, and no other stream's.
+    pub trouble: Option<Error>,
 }
 
 /// Which rows a load wants.
@@ -285,13 +287,14 @@ pub struct Refused {
 /// A system that can be read.
 #[async_trait]
 pub trait Source: Send + Sync {
-    /// Every stream that can be read now.
+    /// Every stream that can be read now. One whose data are damaged keeps no other from being found.
     async fn discover(&self) -> Result<Vec<StreamInfo>>;
     /// Fixes one load of one stream.
     async fn load(&self, stream: &StreamSpec, range: &Range) -> Result<Arc<dyn Load>>;
     /// Tries the connection and the rights, and reads nothing.
     async fn check(&self) -> Result<()> {
-        self.discover().await.map(drop)
+        let trouble = self.discover().await?.into_iter().find_map(|info| info.trouble);
+        trouble.map_or(Ok(()), Err)
     }
     /// Tells the source that everything up to `position` is safe at the destination. Always the last step.
     async fn acknowledge(&self, _stream: &StreamSpec, _position: &Position) -> Result<()> {

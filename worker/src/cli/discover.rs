@@ -41,18 +41,28 @@ pub(super) struct DiscoverArgs {
 /// Asks the Sources and prints.
 ///
 /// # Errors
-/// `config` where there is no such Source; what the source says.
+/// `config` where there is no such Source; what the source says. A stream that cannot be told is left out, and told of.
 pub(super) async fn run(args: DiscoverArgs) -> Result<Exit> {
     let loaded = manifests::load(&args.manifests.paths)?;
-    let mut found = Vec::new();
+    let (mut found, mut troubles) = (Vec::new(), Vec::new());
     for (place, plan) in loaded.sources(args.source.as_deref())? {
         let source = loaded.open_source(place.clone(), &plan)?;
         let infos = source
             .discover()
             .await
             .context(format!("Source {}", place.name))?;
-        let streams = infos.into_iter().map(|info| Found::new(&plan, info));
-        found.push((place, streams.collect::<Result<Vec<_>>>()?));
+        let mut streams = Vec::new();
+        for info in infos {
+            match info.trouble {
+                None => streams.push(Found::new(&plan, info)?),
+                Some(trouble) => troubles.extend(
+                    Err::<(), _>(trouble)
+                        .context(format!("Source {}, stream {}", place.name, info.name))
+                        .err(),
+                ),
+            }
+        }
+        found.push((place, streams));
     }
     match args.output {
         Output::Json => out::json(
@@ -66,7 +76,8 @@ pub(super) async fn run(args: DiscoverArgs) -> Result<Exit> {
             out::line(blocks.join("---\n").trim_end())?;
         }
     }
-    Ok(Exit::Done)
+    troubles.iter().for_each(out::error);
+    Ok(Exit::of(&troubles, true))
 }
 
 /// A stream at the source, and what the manifest says of it.

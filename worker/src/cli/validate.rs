@@ -20,6 +20,7 @@ use super::{
     place::StateArgs,
 };
 use crate::{
+    connector::Range,
     engine::{flow::Flow, history, pipeline},
     error::{Context, Error, Result},
     stream::StreamSpec,
@@ -207,7 +208,10 @@ async fn tried(flow: &Flow) -> (Vec<Error>, Vec<StreamSpec>) {
     let mut errors: Vec<Error> = [destination, store].into_iter().filter_map(Result::err).collect();
     let streams = match source {
         Ok(streams) if errors.is_empty() => {
-            errors.extend(reshaped(flow, &streams).await.err());
+            errors.extend(damaged(flow, &streams).await);
+            if errors.is_empty() {
+                errors.extend(reshaped(flow, &streams).await.err());
+            }
             streams
         }
         Ok(streams) => streams,
@@ -217,6 +221,16 @@ async fn tried(flow: &Flow) -> (Vec<Error>, Vec<StreamSpec>) {
         }
     };
     (errors, streams)
+}
+
+/// Why nothing but their names could be told of some streams: their loads say it, too.
+async fn damaged(flow: &Flow, streams: &[StreamSpec]) -> Vec<Error> {
+    let mut errors = Vec::new();
+    for stream in streams.iter().filter(|stream| stream.discovered.is_none()) {
+        let load = flow.source.load(stream, &Range::Full).await;
+        errors.extend(load.context(format!("stream {}", stream.name)).err());
+    }
+    errors
 }
 
 /// Tells of streams that will be delivered with other columns than the last time.

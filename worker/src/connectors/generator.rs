@@ -206,6 +206,7 @@ impl Source for Generator {
                 true => self.config.rows,
                 false => Some(self.history(name).live(self.config.version)),
             },
+            trouble: None,
         };
         Ok(self.config.streams.iter().map(info).collect())
     }

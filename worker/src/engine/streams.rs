@@ -118,6 +118,7 @@ pub fn offline(plan: &Plan, name: &str) -> Result<StreamSpec> {
         primary_key: Vec::new(),
         cursors: Vec::new(),
         rows: None,
+        trouble: None,
     };
     Ok(StreamSpec {
         discovered: None,
@@ -170,7 +171,7 @@ fn spec(write_mode: WriteMode, rules: &[Rule<'_>], info: &StreamInfo) -> StreamS
         primary_key: key,
         cursor: rule.map(|rule| rule.cursor_field.clone()).unwrap_or_default(),
         declared: rule.and_then(|rule| rule.schema.clone()),
-        discovered: Some(info.schema.clone()),
+        discovered: info.trouble.is_none().then(|| info.schema.clone()),
         partitions: rule
             .and_then(|rule| rule.partitions)
             .map(|partitions| partitions as usize),

@@ -49,6 +49,7 @@ fn info(name: &str) -> StreamInfo {
         primary_key: Vec::new(),
         cursors: vec!["updated_at".to_owned(), "created_at".to_owned()],
         rows: Some(1200),
+        trouble: None,
     }
 }
 

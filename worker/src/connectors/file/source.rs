@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Schema, SchemaRef};
 use async_trait::async_trait;
 
 use super::{
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     connector::{Load, Range, Source, StreamInfo, System},
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
     storage::{Object, Storage},
     stream::StreamSpec,
     types,
@@ -106,6 +106,7 @@ impl FileSource {
             schema,
             primary_key: Vec::new(),
             rows,
+            trouble: None,
         })
     }
 
@@ -146,7 +147,17 @@ impl Source for FileSource {
     async fn discover(&self) -> Result<Vec<StreamInfo>> {
         let mut infos = Vec::new();
         for (name, files) in self.streams().await? {
-            infos.push(self.info(name, files).await?);
+            infos.push(match self.info(name.clone(), files).await {
+                Err(trouble) if trouble.kind == ErrorKind::Data => StreamInfo {
+                    name,
+                    schema: Arc::new(Schema::empty()),
+                    primary_key: Vec::new(),
+                    cursors: Vec::new(),
+                    rows: None,
+                    trouble: Some(trouble),
+                },
+                info => info?,
+            });
         }
         Ok(infos)
     }

@@ -152,7 +152,7 @@ async fn an_interval_whose_months_would_be_lost_is_refused() {
         DataType::Interval(IntervalUnit::DayTime)
     );
     let (_directory, source) = at(&[("b.parquet", &days(false))], json!({ "url": "b.parquet" }));
-    let error = source.discover().await.unwrap_err();
+    let error = source.discover().await.unwrap().remove(0).trouble.unwrap();
     assert_eq!(error.kind, ErrorKind::Data);
     assert!(
         error.message.contains("b.parquet") && error.message.contains("`term` is an INTERVAL"),

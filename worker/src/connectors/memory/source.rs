@@ -39,6 +39,7 @@ impl Source for MemorySource {
                 streams.push(StreamInfo {
                     name,
                     rows: Some(snapshot.rows()),
+                    trouble: None,
                     schema: snapshot.schema,
                     primary_key: snapshot.key,
                     cursors: Vec::new(),

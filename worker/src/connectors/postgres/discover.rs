@@ -205,6 +205,7 @@ impl Table {
             primary_key: self.primary_key.clone(),
             cursors: self.cursors(&columns),
             rows: self.rows,
+            trouble: None,
         }
     }
 

@@ -52,6 +52,7 @@ impl Source for Desk {
             primary_key: vec![],
             cursors: vec![],
             rows: None,
+            trouble: None,
         };
         Ok(vec![info])
     }
