@@ -112,12 +112,13 @@ def test_20_one_stream_fails_alone(run: Run, manifest: Manifest, postgres: Postg
     expect(mended.stream("public.users"), read=50, unchanged=50)
 
 
+@pytest.mark.parametrize("damaged", [b"no Parquet at all", b""], ids=["none", "empty"])
 def test_20_a_damaged_file_fails_its_own_stream(
-    run: Run, manifest: Manifest, millrace: Millrace, workdir: Path, files: FileSink
+    damaged: bytes, run: Run, manifest: Manifest, millrace: Millrace, workdir: Path, files: FileSink
 ) -> None:
     for name in ("users", "carts"):
         write_table(customers(50), workdir / "in" / f"{name}.parquet")
-    (workdir / "in" / "orders.parquet").write_bytes(b"no Parquet at all")
+    (workdir / "in" / "orders.parquet").write_bytes(damaged)
     source = file_source(workdir / "in" / "{stream}.parquet", "parquet")
     source["streams"] = [{"match": ".*", "primaryKey": ["id"]}]
     flow = manifest(source=source, destination=files.spec())

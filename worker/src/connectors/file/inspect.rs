@@ -225,7 +225,7 @@ impl Inspector<'_> {
     /// The columns of a stream: the declared ones, then the others that its files hold.
     ///
     /// # Errors
-    /// What reading the samples gives; `config` where nothing tells the columns.
+    /// What reading the samples gives; `data` where nothing tells the columns.
     pub(super) async fn schema(&self, files: &[Inspected]) -> Result<SchemaRef> {
         let mut columns = Columns::default();
         for known in [&self.declared, &self.known].into_iter().flatten() {
@@ -239,10 +239,12 @@ impl Inspector<'_> {
                 .context(self.storage.url_of(&file.object.key))?;
         }
         if columns.names.is_empty() {
-            return Err(
-                Error::config("the files are empty, and nothing tells their columns")
-                    .advice("declare the schema of the stream"),
-            );
+            let first = files.first().map(|file| self.storage.url_of(&file.object.key));
+            return Err(Error::data(format!(
+                "{}: the files of this stream are empty, and nothing tells their columns",
+                first.unwrap_or_else(|| self.storage.place())
+            ))
+            .advice("declare the schema of the stream, or write at least a header"));
         }
         Ok(Arc::new(columns.schema()))
     }
