@@ -68,6 +68,10 @@ where
         (_, Some("InvalidAccessKeyId" | "SignatureDoesNotMatch" | "ExpiredToken" | "InvalidToken")) => {
             Error::config(message).advice("check `accessKeyId`, `secretAccessKey` and `sessionToken`")
         }
+        // Each 404 of an S3 server has a code: this one lost it on its way, or is of another kind of server.
+        (Some(404), None) => {
+            Error::transient(message).advice("if it stays so, see whether `endpoint` is an S3 server")
+        }
         (Some(401 | 403), _) => Error::config(message)
             .advice("the credentials need s3:GetObject, s3:PutObject and s3:ListBucket here"),
         (Some(301 | 307 | 308), _) => Error::config(message).advice("set `region` to the bucket's own"),
