@@ -1,4 +1,4 @@
-# Shared by tests/run, tests/ground and tests/bench/run: what the tests need, and how it comes about.
+# Shared by tests/run, tests/ground, tests/cluster and tests/bench/run: what the tests need, and how it comes about.
 # To be sourced by bash under `set -euo pipefail`.
 # shellcheck shell=bash
 shopt -s inherit_errexit
@@ -31,6 +31,8 @@ need_programs() {
   command -v python3 >/dev/null || missing+=(python3)
   python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
   [ -n "$(postgres_bin)" ] || missing+=(postgresql)
+  # Only the whole of the tests reads one.
+  [ -z "${MILLRACE_FULL:-}" ] || PATH=$PATH:/usr/sbin command -v mariadbd >/dev/null || missing+=(mariadb-server-core mariadb-client-core)
   [ ${#missing[@]} = 0 ] || packages_for "${missing[@]}"
   [ -n "$(postgres_bin)" ] || die "PostgreSQL 15 or later is needed"
 }
@@ -108,9 +110,33 @@ PY
 
 secret() { python3 -c 'import secrets; print(secrets.token_hex(20))'; }
 
+# One line for `eval`.
+variable() { printf 'export %s=%q\n' "$1" "$2"; }
+
+# belongs PID DIRECTORY: whether that process lives and works inside that directory.
+belongs() {
+  [ -n "$1" ] || return 1
+  case $(readlink "/proc/$1/cwd" 2>/dev/null || true) in "$2"/*) return 0 ;; *) return 1 ;; esac
+}
+
+# A process id together with the time of its start, so that a reused id is not mistaken for it.
+identity() { sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | awk -v pid="$1" '{ print pid, $20 }'; }
+
+# Ends what killed runs have left: by `down` of the caller, in whose PREFIX.* a file `owner` names who it was for.
+sweep() {
+  local file owner
+  for file in "$PREFIX".*/owner; do
+    [ -e "$file" ] || continue
+    owner=$(cat "$file" 2>/dev/null) || continue
+    [ "$(identity "${owner%% *}")" != "$owner" ] || continue
+    say "ending what a killed run has left in $(dirname "$file")"
+    down "$(dirname "$file")"
+  done
+}
+
 # Starts a ground for this process and sets MILLRACE_TEST_*; it ends with the process, however that ends.
 stand_on_ground() {
-  ground_variables=
+  ground_variables= cluster_started=
   unset MILLRACE_TEST_GROUND
   trap leave_ground EXIT
   trap 'exit 130' INT
@@ -120,6 +146,20 @@ stand_on_ground() {
 }
 
 leave_ground() {
+  leave_cluster
   eval "$ground_variables"
   [ -z "${MILLRACE_TEST_GROUND:-}" ] || "$TESTS/ground" down
+}
+
+# After stand_on_ground: a cluster for this process too, or the one of KUBECONFIG, which stays.
+stand_in_cluster() {
+  local variables
+  variables=$("$TESTS/cluster" up $$) || return
+  [ -n "${KUBECONFIG:-}" ] || cluster_started=1
+  eval "$variables"
+}
+
+leave_cluster() {
+  [ -z "$cluster_started" ] || "$TESTS/cluster" down
+  cluster_started=
 }

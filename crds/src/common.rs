@@ -9,12 +9,19 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+/// The names that objects can have. One that none can have is refused before it is looked for.
+pub(crate) const NAME: &str = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$";
+
+/// The keys that a Secret can have: the kubelet makes files of them, so none leads out of its directory.
+pub(crate) const KEY: &str = r"^\.?[-_a-zA-Z0-9][-._a-zA-Z0-9]*$";
+
 /// Free-form settings, whose keys the connector gives meaning.
 pub type Settings = Map<String, Value>;
 
-/// Schema of [`Settings`]: an object with any keys, which the API server must not prune.
+/// Schema of [`Settings`]: an object with any keys, which the API server must not prune. No connector has as many as are
+/// allowed here.
 pub(crate) fn settings(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true })
+    json_schema!({ "type": "object", "maxProperties": 500, "x-kubernetes-preserve-unknown-fields": true })
 }
 
 /// Schema of a map from a name to [`Settings`].
@@ -27,7 +34,7 @@ pub(crate) fn settings_by_name(generator: &mut SchemaGenerator) -> Schema {
 #[serde(rename_all = "camelCase")]
 pub struct ConnectorRef {
     /// The name of a Connector, or of a built-in recipe where no Connector has that name.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = NAME))]
     pub name: String,
     /// The named configuration to start from; without it `default`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -103,10 +110,10 @@ pub struct CredentialRef {
 #[serde(rename_all = "camelCase")]
 pub struct SecretKey {
     /// The Secret's name.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = NAME))]
     pub name: String,
     /// The key within it.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = KEY))]
     pub key: String,
 }
 
@@ -115,7 +122,7 @@ pub struct SecretKey {
 #[serde(rename_all = "camelCase")]
 pub struct NameRef {
     /// The name.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = NAME))]
     pub name: String,
 }
 

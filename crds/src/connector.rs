@@ -11,6 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::common::{Empty, Engine, Settings, settings, settings_by_name};
+use crate::flow::ResourceAmounts;
 
 /// A recipe for talking to one type of system: the engines that can run it, named configurations,
 /// the configuration it accepts and the credentials it asks for. It never holds a secret.
@@ -131,7 +132,7 @@ impl Role {
 }
 
 /// The ways to run a connector, each with its settings.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Engines {
     /// Within the worker.
@@ -161,87 +162,138 @@ pub struct Engines {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PythonEngine {
-    /// The class that reads: `MODULE.py:Class`, from a path, `s3://` or `gs://`.
+    /// The class that reads: `MODULE.py:Class`, from a path, `s3://` or `gs://`; in a cluster also
+    /// `configmap:NAME/MODULE.py:Class` or `volume:CLAIM/PATH/MODULE.py:Class`, from the namespace of the Source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(max = 4096),
-        regex(pattern = r"^[^:]*(://)?[^:]+\.py:[A-Za-z_][A-Za-z0-9_]*$")
+        regex(
+            pattern = r"^(((configmap|volume):)?[^:]*(://)?[^:]+\.py|[A-Za-z_][A-Za-z0-9_.]*):[A-Za-z_][A-Za-z0-9_]*$"
+        )
     )]
     pub reader: Option<String>,
-    /// The class that writes: `MODULE.py:Class`, from a path, `s3://` or `gs://`.
+    /// The class that writes, from the same places; in a cluster the namespace is that of the Flow.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(max = 4096),
-        regex(pattern = r"^[^:]*(://)?[^:]+\.py:[A-Za-z_][A-Za-z0-9_]*$")
+        regex(
+            pattern = r"^(((configmap|volume):)?[^:]*(://)?[^:]+\.py|[A-Za-z_][A-Za-z0-9_.]*):[A-Za-z_][A-Za-z0-9_]*$"
+        )
     )]
     pub writer: Option<String>,
     /// The SHA-256 of the module; another content is refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = r"^[a-f0-9]{64}$"))]
     pub sha256: Option<String>,
-    /// Python packages that it needs, with versions.
+    /// Python packages that it needs, with versions; what begins with `-` is an option of pip, for example
+    /// `--index-url=https://pypi.example.com/simple`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 256))]
+    #[schemars(length(max = 256), inner(length(max = 4096)))]
     pub requirements: Vec<String>,
     /// Fetch the module again at each start, in place of using the cached one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refresh: Option<bool>,
+    /// The S3 server that `s3://` means, where it is not AWS's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 2048))]
+    pub endpoint: Option<String>,
+    /// The region of the bucket.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub region: Option<String>,
 }
 
 /// A shared library that speaks the Arrow C interface.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LibraryEngine {
-    /// The function that makes a reader: `LIBRARY.so:symbol`.
+    /// The function that makes a reader: `LIBRARY.so:symbol`, from a path, `s3://` or `gs://`; in a cluster also
+    /// `configmap:NAME/LIBRARY.so:symbol` or `volume:CLAIM/PATH/LIBRARY.so:symbol`, from the namespace of the Source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(max = 4096),
-        regex(pattern = r"^[^:]*(://)?[^:]+:[A-Za-z_][A-Za-z0-9_]*$")
+        regex(pattern = r"^((configmap|volume):)?[^:]*(://)?[^:]+:[A-Za-z_][A-Za-z0-9_]*$")
     )]
     pub reader: Option<String>,
-    /// The function that makes a writer: `LIBRARY.so:symbol`.
+    /// The function that makes a writer, from the same places; in a cluster the namespace is that of the Flow.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(max = 4096),
-        regex(pattern = r"^[^:]*(://)?[^:]+:[A-Za-z_][A-Za-z0-9_]*$")
+        regex(pattern = r"^((configmap|volume):)?[^:]*(://)?[^:]+:[A-Za-z_][A-Za-z0-9_]*$")
     )]
     pub writer: Option<String>,
     /// The SHA-256 of the library; another content is refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = r"^[a-f0-9]{64}$"))]
     pub sha256: Option<String>,
+    /// The S3 server that `s3://` means, where it is not AWS's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 2048))]
+    pub endpoint: Option<String>,
+    /// The region of the bucket.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub region: Option<String>,
 }
 
-/// An Airbyte connector: a command for local runs, an image for a cluster.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// An Airbyte connector: a command, and an image for a cluster, where that is what runs.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AirbyteEngine {
     /// The program and its first arguments.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64))]
+    #[schemars(length(max = 64), inner(length(max = 4096)))]
     pub command: Vec<String>,
-    /// The container image, by digest.
+    /// Python packages that it needs, with versions; what begins with `-` is an option of pip, for example
+    /// `--index-url=https://pypi.example.com/simple`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256), inner(length(max = 4096)))]
+    pub requirements: Vec<String>,
+    /// The container image, by tag or by digest. In a cluster it is a container of its own beside the worker's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 1024), regex(pattern = r"^[^\s@]+@sha256:[a-f0-9]{64}$"))]
+    #[schemars(length(max = 1024), regex(pattern = r"^[^\s@]+(@sha256:[a-f0-9]{64})?$"))]
     pub image: Option<String>,
+    /// The program in the image, and its first arguments; without it what the image says in `AIRBYTE_ENTRYPOINT`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(max = 4096)))]
+    pub entrypoint: Vec<String>,
+    /// The user that the image wants to run as, by number; without it that of the worker. Never root.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 2_147_483_647))]
+    pub run_as_user: Option<i64>,
+    /// Requests and limits of the image's container; without limits, 1Gi of memory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<ResourceAmounts>,
 }
 
 /// A Singer tap or target.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SingerEngine {
     /// The program and its first arguments.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64))]
+    #[schemars(length(max = 64), inner(length(max = 4096)))]
     pub command: Vec<String>,
-    /// Python packages that it needs, with versions.
+    /// Python packages that it needs, with versions; what begins with `-` is an option of pip, for example
+    /// `--index-url=https://pypi.example.com/simple`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 256))]
+    #[schemars(length(max = 256), inner(length(max = 4096)))]
     pub requirements: Vec<String>,
-    /// The container image, by digest.
+    /// The container image, by tag or by digest. In a cluster it is a container of its own beside the worker's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 1024), regex(pattern = r"^[^\s@]+@sha256:[a-f0-9]{64}$"))]
+    #[schemars(length(max = 1024), regex(pattern = r"^[^\s@]+(@sha256:[a-f0-9]{64})?$"))]
     pub image: Option<String>,
+    /// The program in the image, and its first arguments; without it `command`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(max = 4096)))]
+    pub entrypoint: Vec<String>,
+    /// The user that the image wants to run as, by number; without it that of the worker. Never root.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 2_147_483_647))]
+    pub run_as_user: Option<i64>,
+    /// Requests and limits of the image's container; without limits, 1Gi of memory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<ResourceAmounts>,
 }
 
 /// A plugin of a Meltano project.
@@ -254,10 +306,6 @@ pub struct MeltanoEngine {
     /// The plugin's name in the project, for example `tap-postgres`.
     #[schemars(length(min = 1, max = 253))]
     pub plugin: String,
-    /// The container image that holds Meltano and the project, by digest.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 1024), regex(pattern = r"^[^\s@]+@sha256:[a-f0-9]{64}$"))]
-    pub image: Option<String>,
 }
 
 /// An ADBC driver.
@@ -294,11 +342,13 @@ pub struct CredentialSpec {
 }
 
 /// The most requests that one Flow may send.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RateLimitSpec {
     /// Sustained requests a second.
+    // The API server compares a whole number with the whole part of the bound, and lets 0 pass.
     #[schemars(range(min = 0.001, max = 1_000_000.0))]
+    #[x_kube(validation = ("self > 0.0", "must be more than zero; leave rateLimit out for no limit"))]
     pub requests_per_second: f64,
     /// Requests that may come at once after a pause.
     #[serde(default = "one")]

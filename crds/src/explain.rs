@@ -6,6 +6,7 @@ use jsonschema::types::{JsonType, JsonTypeSet};
 use jsonschema::{ValidationError, Validator};
 use serde_json::Value;
 
+use crate::common;
 use crate::duration;
 use crate::problem::{below, item};
 use crate::suggest;
@@ -40,7 +41,10 @@ impl Show {
     }
 }
 
-/// All that a schema finds wrong with a value that stands at `root`.
+/// The most findings about one value: nobody reads more, and each costs time that others wait for.
+const MOST: usize = 100;
+
+/// What a schema finds wrong with a value that stands at `root`, as far as anybody would read it.
 pub(crate) fn findings(
     validator: &Validator,
     schema: &Value,
@@ -51,6 +55,7 @@ pub(crate) fn findings(
     validator
         .iter_errors(value)
         .flat_map(|error| explain(&error, schema, root, show))
+        .take(MOST)
         .collect()
 }
 
@@ -59,7 +64,11 @@ fn explain(error: &ValidationError<'_>, schema: &Value, root: &str, show: Show) 
     match error.kind() {
         ValidationErrorKind::AdditionalProperties { unexpected } => {
             let known = siblings(error.schema_path(), schema);
-            unexpected.iter().map(|key| unknown(&at, key, &known)).collect()
+            unexpected
+                .iter()
+                .take(MOST)
+                .map(|key| unknown(&at, key, &known))
+                .collect()
         }
         ValidationErrorKind::Required { property } => {
             let path = below(&at, property.as_str().unwrap_or_default());
@@ -353,12 +362,14 @@ fn misshapen(pattern: &str, value: &Value, show: Show) -> (String, String) {
     }
     let advice = match pattern {
         _ if pattern.contains("@sha256:") => {
-            "name the image by its digest, IMAGE@sha256: and 64 hexadecimal digits".to_owned()
+            "write the image with its tag, IMAGE:TAG, or its digest, IMAGE@sha256: and 64 hexadecimal digits"
+                .to_owned()
         }
         "^[a-f0-9]{64}$" => "write 64 lower-case hexadecimal digits".to_owned(),
         _ if pattern.starts_with("^[a-z0-9]([-a-z0-9.]*") => {
             "write lower-case letters, digits, - and ., with a letter or digit first and last".to_owned()
         }
+        common::KEY => "write letters, digits, -, _ and ., and no two dots first".to_owned(),
         _ if pattern.contains(r"\x00") => "write one line of text".to_owned(),
         _ if pattern.contains(r"\.py:") => "write MODULE.py:Class".to_owned(),
         _ => format!("write what matches {pattern}"),

@@ -1,17 +1,15 @@
 //! The Flow: from a Source to a destination, how and when.
 
-use std::collections::BTreeMap;
-
-use k8s_openapi::api::core::v1::Toleration;
-use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::{CustomResource, KubeSchema};
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::common::{ConnectorRef, CredentialRef, Empty, NameRef, Settings, StreamName, settings};
+use crate::common::{ConnectorRef, CredentialRef, Empty, NAME, Settings, StreamName, settings};
 
+mod pod;
 mod status;
 
+pub use pod::{PodSpec, ResourceAmounts};
 pub use status::{FlowStatus, FlowStreamStatus, TriggerState, TriggerStatus};
 
 /// Moves streams of a Source to a destination: which, in what form, how and when.
@@ -99,7 +97,7 @@ pub struct FlowSpec {
     /// What happens when a run is due while one is at work.
     #[serde(default)]
     pub concurrency_policy: ConcurrencyPolicy,
-    /// Nothing starts while this is true; what runs, runs on.
+    /// Nothing starts while this is true. A run at work goes on to its end; the workers of a Continuous Flow stop.
     #[serde(default)]
     pub suspend: bool,
     /// Where positions, watermarks and history live.
@@ -132,7 +130,7 @@ const fn half() -> f64 {
 #[serde(rename_all = "camelCase")]
 pub struct SourceRef {
     /// The name of a Source in the same namespace.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = NAME))]
     pub name: String,
     /// The streams to take, by exact name; without it, all of the Source.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -151,7 +149,7 @@ pub struct DestinationSpec {
     /// The Connector to write with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connector: Option<ConnectorRef>,
-    /// A custom writer, `MODULE.py:Class` or `LIBRARY.so:symbol`; the connector then gives metadata
+    /// A custom writer, `MODULE.py:Class`, `package.module:Class` or `LIBRARY.so:symbol`; the connector then gives metadata
     /// and validation only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 4096))]
@@ -368,56 +366,4 @@ pub struct S3Spec {
     #[schemars(length(max = 3))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub credentials: Vec<CredentialRef>,
-}
-
-/// Settings of the worker's pods; what is not here cannot be changed.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct PodSpec {
-    /// Requests and limits of the worker's container.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub resources: Option<ResourceAmounts>,
-    /// Labels that a node must have.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub node_selector: BTreeMap<String, String>,
-    /// Taints that are tolerated.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64))]
-    pub tolerations: Vec<Toleration>,
-    /// The priority class.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253))]
-    pub priority_class_name: Option<String>,
-    /// Secrets for pulling images of connectors.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16))]
-    pub image_pull_secrets: Vec<NameRef>,
-}
-
-/// Requests and limits of a container.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct ResourceAmounts {
-    /// What is set aside, for example `cpu: 500m` or `memory: 512Mi`.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(schema_with = "quantities")]
-    pub requests: BTreeMap<String, Quantity>,
-    /// What is never exceeded; buffers are sized by the memory limit.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(schema_with = "quantities")]
-    pub limits: BTreeMap<String, Quantity>,
-}
-
-/// A map of quantities, none of them negative, and none beyond what a cluster's own quantities hold. A number without
-/// quotes is bounded by value: YAML reads `1e100` as one.
-fn quantities(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({
-        "type": "object",
-        "additionalProperties": {
-            "x-kubernetes-int-or-string": true,
-            "minimum": 0,
-            "maximum": 9_007_199_254_740_991_i64,
-            "pattern": r"^\+?([0-9]{1,19}(\.[0-9]{0,9})?|\.[0-9]{1,9})(([KMGTPE]i)|[numkMGTPE]|([eE]([+]?(1[0-8]|[0-9])|-[0-9])))?$"
-        }
-    })
 }

@@ -73,7 +73,7 @@ pub struct JobSpec {
     pub backfill: Option<Backfill>,
     /// Pods that share the load; above 1, the state must be in S3.
     #[serde(default = "one")]
-    #[schemars(range(min = 1, max = 1000))]
+    #[schemars(range(min = 1, max = 100))]
     pub parallelism: u32,
     /// How often the run is tried again after a failure that may pass.
     #[serde(default = "three")]

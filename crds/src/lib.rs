@@ -21,17 +21,21 @@
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
 
+pub mod channel;
 pub mod common;
 pub mod connector;
 pub mod duration;
 mod explain;
 pub mod flow;
 pub mod job;
+pub mod ledger;
 pub mod manifest;
+pub mod mounted;
 pub mod plan;
 pub mod problem;
 pub mod resolve;
 pub mod resources;
+pub mod schedule;
 pub mod schema;
 pub mod source;
 mod strict;
@@ -43,6 +47,7 @@ pub use connector::{Connector, builtin};
 pub use duration::Duration;
 pub use flow::Flow;
 pub use job::Job;
+pub use mounted::Mounted;
 pub use plan::{JobPlan, Plan};
 pub use problem::Problem;
 pub use resolve::{Resolution, Resolver, Setting, resolve};
@@ -61,6 +66,14 @@ pub const API_VERSION: &str = "millrace.dev/v1alpha1";
 #[must_use]
 pub fn crds() -> Vec<CustomResourceDefinition> {
     vec![Connector::crd(), Source::crd(), Flow::crd(), Job::crd()]
+}
+
+/// The custom resource definitions as one file of YAML: what the chart holds, and `kubectl apply` takes.
+///
+/// # Errors
+/// Never for these kinds, which a test proves.
+pub fn crds_yaml() -> Result<String, serde_saphyr::SerializeError> {
+    serde_saphyr::to_string_multiple(&crds())
 }
 
 #[cfg(test)]

@@ -101,6 +101,20 @@ impl SystemPlan {
         all.extend(own.map(|(key, value)| (key.clone(), value.clone())));
         all
     }
+
+    /// The plugin that it runs, `part` being `reader` or `writer`: its own, else that of the recipe's engine.
+    #[must_use]
+    pub fn plugin_of(&self, part: &str) -> Option<&str> {
+        let of_engine = || self.engine_config.get(part)?.as_str();
+        self.plugin.as_deref().or_else(of_engine)
+    }
+
+    /// The image that its connector is run from in a cluster, in a container of its own.
+    #[must_use]
+    pub fn image(&self) -> Option<&str> {
+        let of_engine = matches!(self.engine.as_str(), "airbyte" | "singer");
+        self.engine_config.get("image").filter(|_| of_engine)?.as_str()
+    }
 }
 
 /// The reading end.

@@ -199,7 +199,7 @@ fn level(below: usize, named: bool) -> Schema {
             "required": { "type": "boolean", "description": "Whether a null is refused." },
             "primaryKey": { "type": "boolean", "description": "Whether the column belongs to the key, where the stream names none itself." },
             "primaryKeyPosition": { "type": "integer", "minimum": 1, "maximum": 64, "description": "The place of the column within the key, from 1." },
-            "description": { "type": "string", "description": "What the column means." },
+            "description": { "type": "string", "maxLength": 4096, "description": "What the column means." },
             "items": nested(below, "What an array holds.", |below| level(below, false)),
             "properties": properties(below)
         }

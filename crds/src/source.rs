@@ -51,7 +51,7 @@ pub struct SourceSpec {
     /// The Connector to read with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connector: Option<ConnectorRef>,
-    /// A custom reader, `MODULE.py:Class` or `LIBRARY.so:symbol`; the connector then gives metadata
+    /// A custom reader, `MODULE.py:Class`, `package.module:Class` or `LIBRARY.so:symbol`; the connector then gives metadata
     /// and validation only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 4096))]
@@ -115,7 +115,7 @@ pub struct StreamSpec {
     pub match_: Option<String>,
     /// The key columns, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64))]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 1024)))]
     pub primary_key: Vec<String>,
     /// The column that grows with every change; delta loads need one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -123,7 +123,7 @@ pub struct StreamSpec {
     pub cursor_field: Option<String>,
     /// Several columns that together grow with every change, in order.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 8))]
+    #[schemars(length(min = 1, max = 8), inner(length(min = 1, max = 1024)))]
     pub cursor_fields: Option<Vec<String>>,
     /// The columns and their types, as the Open Data Contract Standard writes them; without it, what
     /// discovery finds.
@@ -161,13 +161,43 @@ pub struct SourceStatus {
     /// The number of streams that discovery found.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stream_count: Option<u32>,
-    /// The first 100 streams that discovery found.
+    /// The first 100 streams that are declared, or that discovery found.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 100))]
-    pub streams: Vec<StreamName>,
+    pub streams: Vec<SourceStreamStatus>,
     /// When discovery last ran.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_discovery: Option<Time>,
+}
+
+/// A stream of a Source, and its schema.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SourceStreamStatus {
+    /// Its name, one line of text.
+    #[serde(default)]
+    pub name: String,
+    /// The columns of its key; empty: it has none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub primary_key: Vec<String>,
+    /// The number of its columns.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub column_count: Option<u32>,
+    /// Its columns, as long as those of all streams are no more than 1000.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub columns: Vec<ColumnStatus>,
+}
+
+/// A column of a stream.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ColumnStatus {
+    /// Its name.
+    #[serde(default)]
+    pub name: String,
+    /// Its exact type, for example `decimal(15,2)`; else the one without regard to a system.
+    #[serde(default, rename = "type")]
+    pub type_: String,
 }
 
 /// The recipe that a Source or Flow uses.

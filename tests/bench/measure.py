@@ -1,24 +1,17 @@
-"""Measures whole processes side by side: wall and processor time and peak memory, medians over rounds.
-
-Within a round each program of a case runs once, one after the other, so that what slows the machine slows
-all of them. Only the standard library is imported: a child's peak memory never counts as less than what its
-parent held when it started it.
-"""
+"""The built-in connectors beside their peers."""
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shutil
-import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Callable
-from dataclasses import asdict, astuple, dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
+
+from race import Program, figures, measure, publish, race, table
 
 HERE = Path(__file__).resolve().parent
 DATABASE = "bench"
@@ -28,30 +21,6 @@ LINEITEM = """create table lineitem (
     l_extendedprice numeric(15,2), l_discount numeric(15,2), l_tax numeric(15,2), l_returnflag text,
     l_linestatus text, l_shipdate date, l_commitdate date, l_receiptdate date, l_shipinstruct text,
     l_shipmode text, l_comment text)"""
-
-
-@dataclass
-class Sample:
-    """What one process has cost."""
-
-    wall: float
-    user: float
-    system: float
-    peak_mb: float
-
-
-@dataclass
-class Program:
-    """One way to do the work of a case."""
-
-    name: str
-    command: list[str]
-    prepare: Callable[[], None] = lambda: None
-    # Rows that the run has left, or None where there is nothing to count.
-    count: Callable[[], int | None] = lambda: None
-    skip: str = ""
-    once: bool = False
-    samples: list[Sample] = field(default_factory=list)
 
 
 class Bench:
@@ -176,7 +145,8 @@ class Bench:
         """One run; the answer is why the program is out of the race, or nothing."""
         program.prepare()
         os.sync()
-        sample, code = self.measure(program.command)
+        program.environment["PGPASSWORD"] = urlsplit(self.url).password or ""
+        sample, code = measure(program, self.work, self.log)
         if code != 0:
             tail = self.log.read_text(errors="replace").strip().splitlines()[-1:]
             return f"failed with exit code {code}: {' '.join(tail)}"
@@ -186,18 +156,6 @@ class Bench:
         program.samples.append(sample)
         return ""
 
-    def measure(self, command: list[str]) -> tuple[Sample, int]:
-        environment = {**os.environ, "PGPASSWORD": urlsplit(self.url).password or ""}
-        with self.log.open("wb") as log:
-            start = time.monotonic()
-            process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, cwd=self.work
-            )
-            _, status, usage = os.wait4(process.pid, 0)
-            wall = time.monotonic() - start
-        process.returncode = os.waitstatus_to_exitcode(status)
-        return Sample(wall, usage.ru_utime, usage.ru_stime, usage.ru_maxrss / 1024), process.returncode
-
 
 CASES: dict[str, tuple[str, Callable[[Bench], list[Program]]]] = {
     "csv-parquet": ("CSV to Parquet (zstd)", Bench.csv_parquet),
@@ -206,32 +164,6 @@ CASES: dict[str, tuple[str, Callable[[Bench], list[Program]]]] = {
     "csv-postgres": ("CSV to PostgreSQL (logged table, no index)", Bench.csv_postgres),
     "postgres-parquet": ("PostgreSQL to Parquet (zstd)", Bench.postgres_parquet),
 }
-
-
-def race(bench: Bench, programs: list[Program], runs: int) -> None:
-    for number in range(runs):
-        for program in programs:
-            if program.skip or (program.once and program.samples):
-                continue
-            print(f"  run {number + 1} of {runs}: {program.name}", file=sys.stderr)
-            program.skip = bench.run(program)
-
-
-def table(title: str, programs: list[Program]) -> str:
-    """The medians as a Markdown table."""
-    base = statistics.median(s.wall for s in programs[0].samples) if programs[0].samples else None
-    lines = [f"\n### {title}\n", "| program | wall s | user s | system s | peak MB | wall, times the first |"]
-    lines.append("|---|--:|--:|--:|--:|--:|")
-    for program in programs:
-        if program.skip:
-            lines.append(f"| {program.name} | skipped: {program.skip} | | | | |")
-            continue
-        wall, user, system, peak = (
-            statistics.median(column) for column in zip(*map(astuple, program.samples), strict=True)
-        )
-        ratio = f"{wall / base:.2f}" if base else ""
-        lines.append(f"| {program.name} | {wall:.2f} | {user:.2f} | {system:.2f} | {peak:.0f} | {ratio} |")
-    return "\n".join(lines)
 
 
 def main() -> None:
@@ -245,28 +177,23 @@ def main() -> None:
     parser.add_argument("--json", help="where the figures go (default: beside the data)")
     options = parser.parse_args()
     bench = Bench(options)
+    cases: dict[str, object] = {}
     report = {
         "scale": options.scale,
         "rows": bench.rows,
         "cpus": os.cpu_count(),
         "runs": options.runs,
-        "cases": {},
+        "cases": cases,
     }
     tables = []
     for name in options.case or CASES:
         title, programs_of = CASES[name]
         print(f"{title}, {bench.rows} rows", file=sys.stderr)
         programs = programs_of(bench)
-        race(bench, programs, options.runs)
+        race(programs, options.runs, bench.run)
         tables.append(table(title, programs))
-        report["cases"][name] = [
-            {"program": p.name, "skipped": p.skip, "samples": [asdict(s) for s in p.samples]}
-            for p in programs
-        ]
-    print("\n".join(tables))
-    path = Path(options.json or Path(options.csv).parent / "bench.json")
-    path.write_text(json.dumps(report, indent=2) + "\n")
-    print(f"\nfigures of every run: {path}", file=sys.stderr)
+        cases[name] = figures(programs)
+    publish(tables, report, Path(options.json or Path(options.csv).parent / "bench.json"))
 
 
 if __name__ == "__main__":

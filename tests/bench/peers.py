@@ -63,6 +63,28 @@ def adbc(source: str, target: str) -> None:
         write(cursor.fetch_record_batch(), target)
 
 
+def read_arrow(source: str, _: str) -> None:
+    """Only reads, as the plugin that yields Arrow does."""
+    import reads
+
+    print("rows", sum(batch.num_rows for batch in reads.arrow(source)))
+
+
+def read_rows(source: str, _: str) -> None:
+    """Only reads, as the plugin that yields dictionaries does, and makes Arrow of them."""
+    import pyarrow
+    import reads
+
+    print("rows", sum(pyarrow.RecordBatch.from_pylist(rows).num_rows for rows in reads.rows(source)))
+
+
+def dict_reader(source: str, _: str) -> None:
+    """Only reads."""
+    import reads
+
+    print("rows", sum(len(rows) for rows in reads.rows(source)))
+
+
 def write(batches, target: str) -> None:
     """Streams record batches into one Parquet file."""
     import pyarrow.parquet as pq

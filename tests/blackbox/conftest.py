@@ -7,23 +7,18 @@ from __future__ import annotations
 
 import csv
 import os
-import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import harness
 import pytest
-from harness import S3, Lake, Millrace, Postgres, Result, Row, Spec
+from harness import Lake, Millrace, Postgres, Result, Row, Spec
 from kit import FileSink, PostgresSink, Sink
+from servers import postgres, s3
 
-
-def ground(name: str) -> str:
-    """One fact about the servers that the tests run against."""
-    value = os.environ.get(name)
-    if not value:
-        pytest.fail(f'{name} is not set: use tests/run, or eval "$(tests/ground up)" first')
-    return value
+# Fixtures that the end-to-end tests have as well.
+__all__ = ["postgres", "s3"]
 
 
 def program() -> Path:
@@ -41,6 +36,13 @@ def full() -> bool:
 
 
 @pytest.fixture
+def whole(full: bool) -> None:
+    """Of a test that is left out of a sample."""
+    if not full:
+        pytest.skip("a sample does without it: tests/run --full")
+
+
+@pytest.fixture
 def workdir(tmp_path: Path) -> Path:
     """The directory that the program runs in: empty, and the test's own."""
     return tmp_path
@@ -52,27 +54,6 @@ def millrace(workdir: Path) -> Iterator[Millrace]:
     started = Millrace(program(), workdir)
     yield started
     started.end()
-
-
-@pytest.fixture
-def postgres() -> Iterator[Postgres]:
-    """A fresh database."""
-    with harness.database(ground("MILLRACE_TEST_POSTGRES"), f"test_{uuid.uuid4().hex[:12]}") as fresh:
-        yield fresh
-
-
-@pytest.fixture
-def s3() -> S3:
-    """A fresh bucket; it ends with the server."""
-    fresh = S3(
-        bucket=f"test-{uuid.uuid4().hex[:12]}",
-        endpoint=ground("MILLRACE_TEST_S3_ENDPOINT"),
-        region=ground("MILLRACE_TEST_S3_REGION"),
-        access_key=ground("MILLRACE_TEST_S3_ACCESS_KEY"),
-        secret_key=ground("MILLRACE_TEST_S3_SECRET_KEY"),
-    )
-    fresh.files.create_dir(fresh.bucket)
-    return fresh
 
 
 @pytest.fixture

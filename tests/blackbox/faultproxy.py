@@ -7,6 +7,7 @@ just as far as to know a COMMIT when it passes. Neither knows a credential: requ
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import random
 import re
@@ -79,7 +80,7 @@ class Fault:
 
     def takes(self, request: Request, chance: random.Random) -> bool:
         """Whether this request is one of those; counts it."""
-        if self.method and request.method != self.method or not re.search(self.path, request.path):
+        if (self.method and request.method != self.method) or not re.search(self.path, request.path):
             return False
         if self.where is not None and not self.where(request):
             return False
@@ -94,7 +95,9 @@ class Fault:
 class HttpProxy:
     """`with HttpProxy("http://127.0.0.1:9000", [Fault(...)]) as proxy:`; the program talks to `proxy.url`."""
 
-    def __init__(self, upstream: str, faults: Sequence[Fault] = (), seed: int = 1) -> None:
+    def __init__(
+        self, upstream: str, faults: Sequence[Fault] = (), seed: int = 1, host: str = "127.0.0.1"
+    ) -> None:
         address = urlsplit(upstream)
         assert address.scheme == "http" and address.hostname and address.port, upstream
         self.upstream = (address.hostname, address.port)
@@ -102,9 +105,9 @@ class HttpProxy:
         self.requests: list[Request] = []
         self.chance = random.Random(seed)
         self.lock = threading.Lock()
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self.server = ThreadingHTTPServer((host, 0), self._handler())
         self.server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        self.url = f"http://{host}:{self.server.server_port}"
 
     def __enter__(self) -> HttpProxy:
         threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
@@ -127,14 +130,14 @@ class HttpProxy:
             protocol_version = "HTTP/1.1"
 
             def do(self) -> None:
-                request = Request(self.command, self.path, lower(self.headers), read_body(self))
+                request = Request(self.command, self.path, lower(dict(self.headers)), read_body(self))
                 fault = proxy.fault(request)
                 try:
                     proxy.serve(self, request, fault)
                 except (ConnectionError, http.client.HTTPException, TimeoutError):
                     cut(self)
 
-            do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = do  # noqa: N815
+            do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = do
 
             def log_message(self, *_: object) -> None:
                 pass
@@ -302,10 +305,8 @@ class PostgresProxy:
         server.settimeout(None)
         muted = threading.Event()
         threading.Thread(target=self._answers, args=(server, client, muted), daemon=True).start()
-        try:
+        with contextlib.suppress(OSError):
             self._requests(client, server, muted)
-        except OSError:
-            pass
         reset(client)
         reset(server)
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import random
 import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -339,3 +340,15 @@ def memory_limit_kib(process: subprocess.Popen[str]) -> int:
     text = Path(f"/proc/{process.pid}/status").read_text() if os.path.exists(f"/proc/{process.pid}") else ""
     lines = [line for line in text.splitlines() if line.startswith("VmHWM")]
     return int(lines[0].split()[1]) if lines else 0
+
+
+def sampled(*axes: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """Each of the first axis with one combination of the others, in turn; with MILLRACE_FULL all of them."""
+    first, *others = axes
+    every: list[tuple[str, ...]] = [()]
+    for axis in others:
+        every = [(*head, value) for head in every for value in axis]
+    if os.environ.get("MILLRACE_FULL"):
+        return [(value, *rest) for value in first for rest in every]
+    random.Random(20261121).shuffle(every)
+    return [(value, *every[number % len(every)]) for number, value in enumerate(first)]

@@ -8,29 +8,17 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote
 
 import pytest
 from faultproxy import Fault, HttpProxy
 from harness import S3, Millrace, Postgres, Result, Spec, csv_source, parquet_files
 from kit import customers, letters, postgres_source, s3_state, write_table
+from parrot import Parrot
+from spellings import CANARY, spellings
 
 Manifest = Callable[..., Path]
-# Of characters that each way of writing spells in another way.
-CANARY = "Canary+/=%40 q&z\"'\\\u00e4-7f3a9c1e5b"
 LEVELS = {"MILLRACE_LOG": "trace", "RUST_LOG": "trace", "RUST_BACKTRACE": "full"}
-
-
-def spellings(secret: str) -> set[bytes]:
-    """The secret, and what else it looks like in logs and files."""
-    raw = secret.encode()
-    # Base64 depends on what stands before: all three alignments, without the uncertain ends.
-    aligned = {base64.b64encode(b"x" * n + raw)[4 if n else 0 : -4] for n in range(3)}
-    urlsafe = {text.replace(b"+", b"-").replace(b"/", b"_") for text in aligned}
-    escaped = secret.encode("unicode_escape"), secret.replace("\\", "\\\\").replace('"', '\\"').encode()
-    quoted = quote(secret, safe="").encode(), quote_plus(secret).encode(), quote(secret).encode()
-    hexadecimal = raw.hex().encode(), raw.hex().upper().encode()
-    return {raw, *aligned, *urlsafe, *escaped, *quoted, *hexadecimal, raw[-16:]}
 
 
 def test_the_search_finds_every_spelling() -> None:
@@ -117,11 +105,12 @@ def test_i12_a_password_stays_where_it_belongs(
     if what == "wrong password":
         postgres.execute(f"alter role {role} password 'another'")
     connection: Spec = {"user": role, "connectTimeout": "1s"}
-    connection |= {
+    of_cases: dict[str, Spec] = {
         "unreachable": {"port": 1},
         "no such database": {"database": CANARY[-10:] + "x"},
         "no encryption there": {"sslMode": "verify-full"},
-    }.get(what, {})
+    }
+    connection |= of_cases.get(what, {})
     source = postgres_source(postgres, "public.items", primaryKey=["id"], connection=connection)
     documents, env, keep = [], {}, workdir / "lake.yaml"
     match way:
@@ -167,6 +156,23 @@ def test_i12_a_password_of_the_destination_stays_where_it_belongs(
     watcher.finds_nothing(done, but=flow)
 
 
+def test_i12_a_server_that_repeats_the_password_is_not_quoted(
+    watcher: Watcher, workdir: Path, manifest: Manifest
+) -> None:
+    with Parrot("127.0.0.1") as parrot:
+        source: Spec = {
+            "connector": "postgres",
+            "connection": {"host": "127.0.0.1", "port": parrot.port, "user": "u", "database": "d"},
+            "credentials": by_secret("password"),
+        }
+        documents = [v1_secret(password=CANARY)]
+        flow = manifest(source=source, destination=parquet_files(workdir / "out"), documents=documents)
+        result = watcher.run("run", flow, env={})
+    assert result.returncode != 0 and parrot.heard, str(result)
+    assert "no such password" in result.stderr
+    watcher.finds_nothing(result, but=flow)
+
+
 @pytest.mark.parametrize("what", ["well", "403", "wrong key", "unreachable", "no bucket", "500", "panic"])
 def test_i12_keys_of_a_bucket_stay_where_they_belong(
     what: str, watcher: Watcher, workdir: Path, manifest: Manifest, s3: S3
@@ -208,15 +214,15 @@ def test_i12_no_command_prints_a_secret(
     source["credentials"] = by_secret("password")
     documents = [v1_secret(password=CANARY)]
     flow = manifest(source=source, destination=parquet_files(workdir / "out"), documents=documents)
-    args = {
+    commands: dict[str, list[str | Path]] = {
         "validate": ["validate", flow, "--connect"],
         "discover": ["discover", "lake", flow],
         "preview": ["preview", "lake", flow],
         "state": ["state", "list", flow],
         "status": ["status", flow],
         "schema": ["schema"],
-    }[command]
-    result = watcher.run(*args, env={})
+    }
+    result = watcher.run(*commands[command], env={})
     said = (result.stdout + result.stderr).encode()
     assert not any(form in said for form in spellings(CANARY)), said
 

@@ -130,8 +130,8 @@ def test_a_file_that_was_removed_by_hand_is_told_and_can_be_made_anew(
     (file,) = (workdir / "out" / "orders").rglob(f"*.{what}")
     content = file.read_bytes()
     file.unlink()
-    for args in (["run", loaded], ["run", "--dry-run", loaded], ["files", "lake", loaded]):
-        stopped = millrace(*args, check=False)
+    for words in ("run", "run --dry-run", "files lake"):
+        stopped = millrace(*words.split(), loaded, check=False)
         assert stopped.returncode == 3 and "DataMissing" in stopped.stderr, str(stopped)
         assert file.name in stopped.stderr and "state reset" in stopped.stderr, str(stopped)
     file.write_bytes(content)

@@ -86,7 +86,10 @@ def test_a_flow_within_a_job_is_looked_at_like_any_other(
     path = flow("select * from input")
     destination = {**parquet_files(workdir / "own"), "connector": {"name": "file"}}
     own = {"source": {"name": "lake"}, "destination": destination, "transforms": [{"sql": "select id frm input"}]}
-    documents = [*yaml.safe_load_all(path.read_text()), resource("Job", "alone", {"flowTemplate": {"spec": own}, "load": "Full"})]
+    documents = [
+        *yaml.safe_load_all(path.read_text()),
+        resource("Job", "alone", {"flowTemplate": {"spec": own}, "load": "Full"}),
+    ]
     path.write_text(yaml.safe_dump_all(documents, sort_keys=False))
     refused = millrace("validate", path, check=False)
     assert refused.returncode == 2, str(refused)

@@ -27,7 +27,7 @@ def test_what_is_not_asked_for_passes(s3: S3) -> None:
 
 def test_a_failure_before_changes_nothing_and_is_told(s3: S3) -> None:
     fault = Fault("fail_before", "PUT", r"/x\.bin", status=403, times=None)
-    with HttpProxy(s3.endpoint, [fault]) as proxy, pytest.raises(OSError, match="x.bin"):
+    with HttpProxy(s3.endpoint, [fault]) as proxy, pytest.raises(OSError, match=r"x\.bin"):
         through(s3, proxy).put("x.bin", b"1")
     assert s3.keys() == [] and fault.done >= 1
 

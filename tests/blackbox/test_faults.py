@@ -27,6 +27,7 @@ from kit import (
     resume,
     s3_state,
     same_rows,
+    sampled,
     stopped,
     wait_until,
     write_table,
@@ -93,18 +94,6 @@ def setup(
     return make
 
 
-def sampled(*axes: tuple[str, ...]) -> list[tuple[str, ...]]:
-    """Each of the first axis with one combination of the others, in turn; with MILLRACE_FULL all of them."""
-    first, *others = axes
-    every: list[tuple[str, ...]] = [()]
-    for axis in others:
-        every = [(*head, value) for head in every for value in axis]
-    if FULL:
-        return [(value, *rest) for value in first for rest in every]
-    random.Random(20261121).shuffle(every)
-    return [(value, *every[number % len(every)]) for number, value in enumerate(first)]
-
-
 def ids(combination: tuple[str, ...]) -> str:
     return "-".join(combination)
 
@@ -134,7 +123,7 @@ def test_f1_a_kill_at_a_failpoint_costs_nothing(
     if old is not None:
         # Whoever looks meanwhile sees the old rows or the new ones, and no mixture.
         found = here.sink.table(flow, "customers")
-        same_rows(found, rows if found.num_rows and 1_000_000 < max(found["amount"].to_pylist()) else old)
+        same_rows(found, rows if found.num_rows and max(found["amount"].to_pylist()) > 1_000_000 else old)
     again = run(flow)
     assert again.stream("customers")["read"] == rows.num_rows
     same_rows(here.sink.table(flow, "customers"), rows)
@@ -255,7 +244,7 @@ def test_f3_sigterm_leaves_all_or_nothing(
         program = millrace.start("run", flow, env=environment)
         time.sleep(delay)
         program.terminate()
-        program.communicate(timeout=60)
+        program.communicate(timeout=300)
         # Before it listens for signals, the system ends it.
         assert program.returncode in (0, 4, -15)
 
@@ -322,7 +311,7 @@ def older_worker_is_refused(
     late = resume(program)
 
     # What it committed before it was overtaken is done.
-    assert late.returncode == FENCED or failpoint in COMMITTED_AT and late.returncode == 0, str(late)
+    assert late.returncode == FENCED or (failpoint in COMMITTED_AT and late.returncode == 0), str(late)
     assert here.sink.committed(flow, "customers") == before
     same_rows(here.sink.table(flow, "customers"), seen[-1])
     assert run(flow).stream("customers")["updated"] > 0
@@ -442,7 +431,7 @@ def test_f62_many_commits_leave_no_more_behind_than_few(
     source = workdir / "customers.csv"
     flow = manifest(source=csv_source(source, primary_key=["id"]), destination=here.sink.spec("overwrite"))
     left: list[int] = []
-    for number in range(1000 if FULL else 40):
+    for _number in range(1000 if FULL else 40):
         write_table(rows, source)
         # One load in twenty dies on its way.
         fault = {"MILLRACE_FAILPOINT": chance.choice(FAILPOINTS)} if chance.random() < 0.05 else {}
@@ -487,7 +476,7 @@ def test_f8_a_full_disk_is_told_and_nothing_is_lost(
         changed = pa.Table.from_pylist([{**row, "name": f"changed {row['id']}"} for row in rows.to_pylist()])
         write_table(changed, source)
 
-        full = run(flow, env=env, check=False, timeout=120)
+        full = run(flow, env=env, check=False)
 
         assert full.returncode not in (0, FENCED), str(full)
         assert "space" in full.stderr.lower() or "os error 28" in full.stderr, full.stderr

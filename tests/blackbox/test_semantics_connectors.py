@@ -44,7 +44,10 @@ def test_the_generator_makes_the_same_rows_and_known_changes(
 def test_stdout_prints_one_object_a_line_and_nothing_else(millrace: Millrace, manifest: Manifest, workdir: Path) -> None:
     source = workdir / "in.csv"
     source.write_text('id,v,n\n1,"a ""quoted"" ü\nline",1.5\n2,,\n')
-    flow = manifest(source=csv_source(source), destination={"connector": "stdout", "connection": {"streamField": "of"}, "writeMode": "append"})
+    flow = manifest(
+        source=csv_source(source),
+        destination={"connector": "stdout", "connection": {"streamField": "of"}, "writeMode": "append"},
+    )
 
     lines = millrace("run", flow).stdout.splitlines()
 

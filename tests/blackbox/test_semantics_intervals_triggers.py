@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import harness
 import kit
 import pytest
 import yaml
@@ -164,7 +165,7 @@ def test_13_a_trigger_runs_once(
     watching: Watching, workdir: Path, manifest: Manifest, files: FileSink, millrace: Millrace
 ) -> None:
     source = write_table(customers(20), workdir / "customers.csv")
-    flow = manifest(source=kit.harness.csv_source(source, primary_key=["id"]), destination=files.spec())
+    flow = manifest(source=harness.csv_source(source, primary_key=["id"]), destination=files.spec())
     program = watching(flow)
     program.wait("customers", 1)
 
@@ -214,7 +215,7 @@ def test_f41_a_trigger_survives_a_crash_of_its_load(
     watching: Watching, workdir: Path, manifest: Manifest, files: FileSink, millrace: Millrace
 ) -> None:
     source = write_table(customers(20), workdir / "customers.csv")
-    flow = manifest(source=kit.harness.csv_source(source, primary_key=["id"]), destination=files.spec())
+    flow = manifest(source=harness.csv_source(source, primary_key=["id"]), destination=files.spec())
     first = watching(flow)
     first.wait("customers", 1)
     first.process.kill()
@@ -241,7 +242,7 @@ def test_f42_a_manifest_changed_a_hundred_times_runs_as_it_is_last(
     watching: Watching, workdir: Path, manifest: Manifest, files: FileSink
 ) -> None:
     source = write_table(customers(20), workdir / "customers.csv")
-    flow = manifest(source=kit.harness.csv_source(source, primary_key=["id"]), destination=files.spec())
+    flow = manifest(source=harness.csv_source(source, primary_key=["id"]), destination=files.spec())
     program = watching(flow)
     program.wait("customers", 1)
     documents = list(yaml.safe_load_all(flow.read_text()))
@@ -262,7 +263,7 @@ def test_14_a_token_set_while_suspended_waits_and_shows(
     watching: Watching, workdir: Path, manifest: Manifest, files: FileSink, millrace: Millrace
 ) -> None:
     source = write_table(customers(20), workdir / "customers.csv")
-    flow = manifest(source=kit.harness.csv_source(source, primary_key=["id"]), destination=files.spec())
+    flow = manifest(source=harness.csv_source(source, primary_key=["id"]), destination=files.spec())
     program = watching(flow)
     program.wait("customers", 1)
     suspend(flow, True)
@@ -281,7 +282,7 @@ def test_14_a_name_that_matches_nothing_is_told(
     watching: Watching, workdir: Path, manifest: Manifest, files: FileSink, millrace: Millrace
 ) -> None:
     source = write_table(customers(20), workdir / "customers.csv")
-    flow = manifest(source=kit.harness.csv_source(source, primary_key=["id"]), destination=files.spec())
+    flow = manifest(source=harness.csv_source(source, primary_key=["id"]), destination=files.spec())
     program = watching(flow)
     program.wait("customers", 1)
 
@@ -321,7 +322,7 @@ def test_04_a_trigger_approves_a_mass_delete(
     watching: Watching, workdir: Path, manifest: Manifest, files: FileSink
 ) -> None:
     source = write_table(customers(90), workdir / "customers.csv")
-    flow = manifest(source=kit.harness.csv_source(source, primary_key=["id"]), destination=files.spec())
+    flow = manifest(source=harness.csv_source(source, primary_key=["id"]), destination=files.spec())
     program = watching(flow)
     program.wait("customers", 1)
     write_table(customers(10), source)

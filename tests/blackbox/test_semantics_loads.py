@@ -373,8 +373,9 @@ def test_07_a_changed_transform_is_a_change_of_every_row(
 
 def test_08_counts_add_up(run: Run, write_csv: WriteCsv, manifest: Manifest, sink: Sink) -> None:
     def rows(version: int) -> list[dict[str, object]]:
-        plain = [{"id": n, "v": version if n < 3 else 0, "keep": 1} for n in range(10 if version == 0 else 9)]
-        odd = [
+        ids = range(10 if version == 0 else 9)
+        plain: list[dict[str, object]] = [{"id": n, "v": version if n < 3 else 0, "keep": 1} for n in ids]
+        odd: list[dict[str, object]] = [
             {"id": None, "v": 1, "keep": 1},
             {"id": 4, "v": 0, "keep": 1},
             {"id": 100, "v": 1, "keep": 0},

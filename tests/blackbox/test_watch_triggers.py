@@ -61,7 +61,7 @@ class Watch:
 
     def stop(self, how: int = signal.SIGINT) -> int:
         self.process.send_signal(how)
-        return self.process.wait(60)
+        return self.process.wait(300)
 
     def triggers(self) -> list[dict[str, Any]]:
         status = self.millrace("status", self.path, "--output", "json", env=self.env).json
@@ -222,7 +222,8 @@ def test_a_name_that_matches_no_table_is_told(two_tables: Path, watch: Callable[
     annotate(two_tables, "Source", "full_load_Orders", "1")
     (trigger,) = until(lambda: [t for t in running.triggers() if t["state"] == "Failed"])
     assert "`Orders`" in trigger["message"] and "orders, users" in trigger["message"]
-    assert "`Orders`" in running.told and len(running.loads()) == 2
+    until(lambda: "`Orders`" in running.told)
+    assert len(running.loads()) == 2
     annotate(two_tables, "Flow", "full_laod", "1")
     until(lambda: "full_laod" in running.told)
 
@@ -514,7 +515,7 @@ def test_a_newer_worker_is_never_fought(
     older.process.send_signal(signal.SIGSTOP)
     millrace("run", path)
     older.process.send_signal(signal.SIGCONT)
-    assert older.process.wait(60) == 77, older.told
+    assert older.process.wait(300) == 77, older.told
     assert lake.table(path).num_rows == 30_000
 
 

@@ -20,6 +20,7 @@ mod out;
 mod place;
 mod preview;
 mod refusal;
+mod remote;
 mod run;
 mod schema;
 mod signals;
@@ -28,6 +29,7 @@ mod status;
 mod trigger;
 mod validate;
 mod watch;
+mod worker;
 mod yaml;
 
 use std::process::ExitCode;
@@ -35,7 +37,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use self::exit::Exit;
-use crate::error::Result;
+use crate::{error::Result, plugin_host};
 
 /// Moves data from sources to destinations, exactly once, as manifests declare it.
 #[derive(Parser)]
@@ -70,6 +72,15 @@ enum Command {
     State(state::StateCommand),
     /// Print the JSON Schema of all kinds, for editors
     Schema,
+    /// Work in a pod, as the operator starts it
+    #[command(hide = true, after_long_help = exit::HELP)]
+    Worker(worker::WorkerArgs),
+    /// Run a plugin, as the worker starts it
+    #[command(hide = true)]
+    PluginHost {
+        /// What the plugin is
+        kind: plugin_host::Kind,
+    },
     /// List the places where a test can stop the program
     #[command(hide = true)]
     Failpoints,
@@ -105,6 +116,8 @@ async fn dispatch(command: Command) -> Result<Exit> {
         Command::Files(args) => files::run(args).await,
         Command::Connectors(args) => connectors::run(&args),
         Command::State(args) => state::run(args).await,
+        Command::Worker(args) => worker::run(args).await,
+        Command::PluginHost { kind } => plugin_host::serve(kind).map(|()| Exit::Done),
         Command::Schema => schema::run(),
         Command::Failpoints => failpoints::run(),
     }

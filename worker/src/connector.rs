@@ -11,13 +11,16 @@ use std::{
 };
 
 use arrow::{
-    array::{ArrayRef, BooleanArray},
-    compute::{filter, filter_record_batch},
-    datatypes::SchemaRef,
+    array::{ArrayRef, BooleanArray, UInt32Array},
+    compute::{filter, filter_record_batch, take_record_batch},
+    datatypes::{Schema, SchemaRef},
     record_batch::RecordBatch,
 };
 use async_trait::async_trait;
-use millrace_crds::plan::{FlowRef, Plan, SourcePlan, StreamSelect, SystemPlan};
+use millrace_crds::{
+    flow::WriteMode,
+    plan::{FlowRef, Plan, SourcePlan, StreamSelect, SystemPlan},
+};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -46,6 +49,28 @@ pub struct System {
     pub flow: FlowRef,
     /// The exact stream names in the manifest; empty at a destination.
     pub streams: Vec<String>,
+    /// What the Source says beside its system; `None` at a destination.
+    pub source: Option<Arc<SourcePlan>>,
+    /// How rows are written; `None` at a source.
+    pub write_mode: Option<WriteMode>,
+    /// Where a connector's own changes of its configuration outlive a pod; `None` at a desk, and at a destination.
+    pub note: Option<Arc<dyn Note>>,
+}
+
+/// A text that outlives the process. Others can read it: what is secret is sealed before it comes here.
+#[async_trait]
+pub trait Note: Send + Sync {
+    /// What was written last.
+    ///
+    /// # Errors
+    /// Where the place does not answer.
+    async fn read(&self) -> Result<Option<String>>;
+
+    /// Writes it in place of what is there.
+    ///
+    /// # Errors
+    /// Where it cannot be kept.
+    async fn write(&self, text: String) -> Result<()>;
 }
 
 impl System {
@@ -58,6 +83,7 @@ impl System {
         });
         Self {
             streams: names.collect(),
+            source: Some(Arc::new(source.clone())),
             ..Self::new(flow, &source.system, local)
         }
     }
@@ -65,7 +91,10 @@ impl System {
     /// The writing end of a plan.
     #[must_use]
     pub fn of_destination(plan: &Plan, local: &Arc<LocalSecrets>) -> Self {
-        Self::new(plan.flow.clone(), &plan.destination.system, local)
+        Self {
+            write_mode: Some(plan.destination.write_mode),
+            ..Self::new(plan.flow.clone(), &plan.destination.system, local)
+        }
     }
 
     fn new(flow: FlowRef, plan: &SystemPlan, local: &Arc<LocalSecrets>) -> Self {
@@ -76,6 +105,9 @@ impl System {
             plan: plan.clone(),
             flow,
             streams: Vec::new(),
+            source: None,
+            write_mode: None,
+            note: None,
         }
     }
 }
@@ -97,8 +129,24 @@ pub struct StreamInfo {
     pub trouble: Option<Error>,
 }
 
+impl StreamInfo {
+    /// A stream of which nothing but the name is known.
+    #[must_use]
+    pub fn named(name: String) -> Self {
+        Self {
+            name,
+            schema: Arc::new(Schema::empty()),
+            primary_key: Vec::new(),
+            cursors: Vec::new(),
+            rows: None,
+            trouble: None,
+        }
+    }
+}
+
 /// Which rows a load wants.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Range {
     /// All rows.
     Full,
@@ -133,12 +181,34 @@ pub trait Load: Send + Sync {
     fn repeats(&self) -> bool {
         true
     }
+    /// A part can be read a second time, and gives the same rows.
+    fn rereads(&self) -> bool {
+        true
+    }
     /// Rows and bytes to come, where known.
     fn estimate(&self) -> Estimate {
         Estimate::default()
     }
+    /// It was read to a position in its middle; the rest comes in a load of its own.
+    fn goes_on(&self) -> bool {
+        false
+    }
     /// Opens one part.
     async fn read(&self, partition: usize) -> Result<Box<dyn Reader>>;
+    /// What another process needs to read parts of this same load ([`Source::join`]), for as long as it is held here.
+    /// `None`: none can.
+    fn ticket(&self) -> Option<Value> {
+        None
+    }
+}
+
+/// How often a source wants to be loaded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Intervals {
+    /// Between full loads.
+    pub full: Option<std::time::Duration>,
+    /// Between delta loads.
+    pub delta: Option<std::time::Duration>,
 }
 
 /// What is known of a load before it is read.
@@ -287,10 +357,25 @@ pub struct Refused {
 /// A system that can be read.
 #[async_trait]
 pub trait Source: Send + Sync {
+    /// Finds out what it is, where only it can tell: whether it pushes, whether its rows can be read again.
+    async fn prepare(&self) -> Result<()> {
+        Ok(())
+    }
     /// Every stream that can be read now. One whose data are damaged keeps no other from being found.
     async fn discover(&self) -> Result<Vec<StreamInfo>>;
     /// Fixes one load of one stream.
     async fn load(&self, stream: &StreamSpec, range: &Range) -> Result<Arc<dyn Load>>;
+    /// Opens a load that another process holds, to read parts of it: the same parts under the same numbers, with the same
+    /// rows. A joined load has no watermark; that is whose it is.
+    ///
+    /// # Errors
+    /// `transient` where the load is not there any more.
+    async fn join(&self, stream: &StreamSpec, _range: &Range, _ticket: &Value) -> Result<Arc<dyn Load>> {
+        Err(Error::bug(format!(
+            "loads of stream {} cannot be joined",
+            stream.name
+        )))
+    }
     /// Tries the connection and the rights, and reads nothing.
     async fn check(&self) -> Result<()> {
         let trouble = self.discover().await?.into_iter().find_map(|info| info.trouble);
@@ -307,6 +392,14 @@ pub trait Source: Send + Sync {
     /// Streams may have a key of their own, which discovery tells.
     fn declares_keys(&self) -> bool {
         true
+    }
+    /// The times between full and between delta loads, where the system itself has an opinion and the manifest has none.
+    fn intervals(&self) -> Intervals {
+        Intervals::default()
+    }
+    /// A position tells it what is new, with no cursor column: after a load that left one, the next is a delta.
+    fn resumes(&self) -> bool {
+        false
     }
     /// A second read of the same range yields the same rows.
     fn replayable(&self) -> bool {
@@ -354,8 +447,16 @@ pub enum Authority {
 /// A system that can be written.
 #[async_trait]
 pub trait Destination: Send + Sync {
+    /// Finds out what it is, where only it can tell: whether a repeated commit does harm.
+    async fn prepare(&self) -> Result<()> {
+        Ok(())
+    }
     /// Who decides what has been delivered.
     fn authority(&self) -> Authority;
+    /// Rows stay there, and it keeps no index of them: one is kept beside the state, where that has room for it.
+    fn lacks_index(&self) -> bool {
+        false
+    }
     /// Opens the target of one stream; makes nothing yet.
     async fn shard(&self, id: &ShardId, stream: &StreamSpec) -> Result<Arc<dyn Shard>>;
     /// Tries the connection, the rights and the conditional writes, and leaves nothing behind.
@@ -376,12 +477,21 @@ pub trait Shard: Send + Sync {
     async fn whole(&self) -> Result<()> {
         Ok(())
     }
-    /// The index of what was delivered, in order; empty: nothing was, or the destination keeps none.
+    /// An index of what was delivered is committed with the data.
+    fn keeps_index(&self) -> bool {
+        false
+    }
+    /// The index of what was delivered, in order; empty: nothing was, or none is kept.
     async fn index(&self) -> Result<Vec<SegmentRef>> {
         Ok(Vec::new())
     }
     /// A local file with the content of one index segment; remote ones are fetched to `scratch`.
-    async fn segment(&self, segment: &SegmentRef, scratch: &Path) -> Result<PathBuf>;
+    async fn segment(&self, segment: &SegmentRef, _scratch: &Path) -> Result<PathBuf> {
+        Err(Error::bug(format!(
+            "no index is kept, and segment {} of it was asked for",
+            segment.id
+        )))
+    }
     /// Rows that this system cannot hold, by number, each with the column and the reason; a row may be named more than
     /// once. They are refused before anything is compared or staged. Every row that is read comes by here.
     ///
@@ -396,6 +506,10 @@ pub trait Shard: Send + Sync {
     /// Takes back what was staged for a commit that is not made after all. What stays behind is a matter of
     /// [`Shard::clean`].
     async fn discard(&self, _permit: &Permit, _staged: &[Staged]) -> Result<()> {
+        Ok(())
+    }
+    /// The last step before a commit is announced: what its index needs is written down, and taken out of it.
+    async fn seal(&self, _commit: &mut Commit) -> Result<()> {
         Ok(())
     }
     /// Makes all that was staged visible, together with the offset, or nothing at all.
@@ -448,6 +562,36 @@ pub struct Rows {
     pub hashes: Option<Vec<u128>>,
     /// One identity hash a row, where the index stores it.
     pub identities: Option<Vec<u128>>,
+}
+
+impl Rows {
+    /// Some of them, by number.
+    ///
+    /// # Errors
+    /// `bug` where there is no such row.
+    pub fn pick(&self, numbers: &[u32]) -> Result<Self> {
+        let pick = |values: &Vec<u128>| numbers.iter().map(|number| values[*number as usize]).collect();
+        let ops = self.ops.as_ref();
+        Ok(Self {
+            batch: take_record_batch(&self.batch, &UInt32Array::from(numbers.to_vec()))?,
+            ops: ops.map(|ops| numbers.iter().map(|number| ops[*number as usize]).collect()),
+            hashes: self.hashes.as_ref().map(pick),
+            identities: self.identities.as_ref().map(pick),
+        })
+    }
+
+    /// Those that are there afterwards.
+    ///
+    /// # Errors
+    /// As [`Rows::pick`].
+    pub fn without_deletes(self) -> Result<Self> {
+        let Some(ops) = self.ops.as_ref().filter(|ops| ops.contains(&Op::Delete)) else {
+            return Ok(self);
+        };
+        let stays = (0u32..).zip(ops).filter(|(_, op)| **op != Op::Delete);
+        let numbers: Vec<u32> = stays.map(|(number, _)| number).collect();
+        self.pick(&numbers)
+    }
 }
 
 /// Rows on their way, invisible until the commit.

@@ -19,6 +19,7 @@ use serde::de::DeserializeOwned;
 
 use crate::{
     connector::{Destination, Source, System},
+    engines::Engine,
     error::{Error, Result},
 };
 
@@ -115,22 +116,15 @@ pub fn find(name: &str) -> Result<&'static Connector> {
         })
 }
 
-fn native(system: &System) -> Result<&'static Connector> {
-    if system.plan.engine != "native" {
-        return Err(
-            Error::config(format!("engine `{}` cannot be run yet", system.plan.engine))
-                .advice("use `engine: native`"),
-        );
-    }
-    find(&system.plan.type_)
-}
+/// The engine that runs them.
+pub const ENGINE: Engine = Engine {
+    name: "native",
+    source: Some(source),
+    destination: Some(destination),
+};
 
-/// The source of a plan.
-///
-/// # Errors
-/// `config` where it cannot be read from, or its settings are wrong.
-pub fn source(system: System) -> Result<Arc<dyn Source>> {
-    let connector = native(&system)?;
+fn source(system: System) -> Result<Arc<dyn Source>> {
+    let connector = find(&system.plan.type_)?;
     let side = connector
         .source
         .as_ref()
@@ -138,12 +132,8 @@ pub fn source(system: System) -> Result<Arc<dyn Source>> {
     (side.open)(system)
 }
 
-/// The destination of a plan.
-///
-/// # Errors
-/// `config` where it cannot be written to, or its settings are wrong.
-pub fn destination(system: System) -> Result<Arc<dyn Destination>> {
-    let connector = native(&system)?;
+fn destination(system: System) -> Result<Arc<dyn Destination>> {
+    let connector = find(&system.plan.type_)?;
     let side = connector
         .destination
         .as_ref()

@@ -20,3 +20,4 @@ pub mod hash;
 pub mod index;
 pub mod matcher;
 pub mod segment;
+pub mod stored;

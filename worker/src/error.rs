@@ -172,6 +172,12 @@ impl From<std::io::Error> for Error {
     }
 }
 
+impl From<millrace_crds::schedule::ScheduleError> for Error {
+    fn from(error: millrace_crds::schedule::ScheduleError) -> Self {
+        Self::config(error)
+    }
+}
+
 impl From<serde_json::Error> for Error {
     fn from(error: serde_json::Error) -> Self {
         Self::data(error)

@@ -8,6 +8,7 @@ pub mod compression;
 pub mod csv;
 pub(crate) mod infer;
 pub(crate) mod json;
+pub(crate) mod lines;
 pub(crate) mod ndjson;
 pub(crate) mod parquet;
 pub(crate) mod value;

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use self::{
-    acquire::{Claim, acquire},
+    acquire::{Claim, acquire, peek},
     commit::{commit, note},
 };
 use crate::{
@@ -123,6 +123,9 @@ pub enum Outcome {
     Unknown(String),
     /// Not applied.
     Failed(Error),
+    /// Not known to be applied, and what was staged is gone: only a load that reads it again helps. For destinations
+    /// that hold no offset.
+    Lost(Error),
 }
 
 /// The right to commit to one shard. Only fence-and-recover can make one.

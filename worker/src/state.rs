@@ -14,10 +14,11 @@ mod record;
 mod settle;
 mod store;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub(crate) use self::{
     codec::encode,
+    key::encode as component,
     record::ACQUIRE,
     settle::{Written, write},
 };

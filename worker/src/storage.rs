@@ -25,7 +25,9 @@ use std::{
 };
 
 use bytes::Bytes;
+use millrace_crds::plan::S3Plan;
 use object_store::ObjectStore;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 pub use self::{
@@ -42,7 +44,7 @@ use crate::{
 };
 
 /// What a listing tells of one object.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Object {
     /// Its name below the storage's root, with `/` between the parts.
     pub key: String,
@@ -124,6 +126,36 @@ impl Storage {
     #[must_use]
     pub fn directory(root: impl Into<PathBuf>) -> Self {
         Self(Arc::new(Backend::Local(Local::new(root.into()))))
+    }
+
+    /// A bucket, and the prefix below which state lies.
+    ///
+    /// # Errors
+    /// `config` where a credential that the plan names is missing.
+    pub fn s3(place: &S3Plan, secrets: &Secrets) -> Result<Self> {
+        let setting = |name: &str, value: &Option<String>| {
+            let value = value.clone().map(Value::String);
+            value.map(|value| (name.to_owned(), value))
+        };
+        let connection = [
+            setting("endpoint", &place.endpoint),
+            setting("region", &place.region),
+        ];
+        let connection: Map<String, Value> = connection.into_iter().flatten().collect();
+        let url = format!("s3://{}/{}", place.bucket, place.prefix.trim_matches('/'));
+        let url = url.trim_end_matches('/');
+        Self::open(url, &connection, secrets, &RateLimiter::default(), None)
+    }
+
+    /// A directory within.
+    ///
+    /// # Errors
+    /// `config` where it leads out of the place.
+    pub fn below(&self, directory: &str) -> Result<Self> {
+        Ok(Self(Arc::new(match &*self.0 {
+            Backend::Local(local) => Backend::Local(Local::new(local.path(directory)?)),
+            Backend::Remote(remote) => Backend::Remote(remote.below(directory)),
+        })))
     }
 
     /// The URL or directory, without credentials and query.

@@ -22,8 +22,8 @@ use crate::error::{Error, Result};
 /// destination can make a column of that type.
 pub const PHYSICAL_TYPE: &str = "millrace.physicalType";
 
-/// Metadata of an Arrow field of text: no value was seen from which a type could be inferred, so that a type which is
-/// known already stays.
+/// Metadata of an Arrow field: no value was seen from which its type could be inferred, so that a type which is known
+/// already stays.
 pub const UNTYPED: &str = "millrace.untyped";
 
 /// Metadata of an Arrow field of numbers: its type was inferred from a sample, so that a number which a float cannot

@@ -1,15 +1,16 @@
 //! What the API server would check, offline: fields, types, enums, bounds, and the rules of the kinds.
 
-use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use jsonschema::Validator;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::CustomResourceExt as _;
 use kube::core::cel::{Validator as Rules, apply_defaults};
 use serde_json::Value;
 
 use crate::explain::{Show, findings};
 use crate::problem::{Reason, Report};
-use crate::{crds, strict};
+use crate::{Connector, Flow, Job, Source, strict};
 
 /// What one kind is checked by.
 struct Checks {
@@ -18,31 +19,35 @@ struct Checks {
     validator: Option<Validator>,
 }
 
-static CHECKS: LazyLock<BTreeMap<String, Checks>> = LazyLock::new(|| {
-    let checks = crds().into_iter().map(|crd| {
-        let (structural, strict) = (strict::structural(&crd), strict::strict(&crd));
+/// Each is made where it is first needed: the schemas of a kind are large, and a manifest seldom has all kinds.
+static CHECKS: [(&str, LazyLock<Checks>); 4] = [
+    ("Connector", LazyLock::new(|| Checks::of(&Connector::crd()))),
+    ("Flow", LazyLock::new(|| Checks::of(&Flow::crd()))),
+    ("Job", LazyLock::new(|| Checks::of(&Job::crd()))),
+    ("Source", LazyLock::new(|| Checks::of(&Source::crd()))),
+];
+
+impl Checks {
+    fn of(crd: &CustomResourceDefinition) -> Self {
+        let (structural, strict) = (strict::structural(crd), strict::strict(crd));
         let validator = jsonschema::draft7::new(&strict).ok();
-        (
-            crd.spec.names.kind,
-            Checks {
-                structural,
-                strict,
-                validator,
-            },
-        )
-    });
-    checks.collect()
-});
+        Self {
+            structural,
+            strict,
+            validator,
+        }
+    }
+}
 
 /// The kinds that are checked here.
 pub(super) fn kinds() -> impl Iterator<Item = &'static str> {
-    CHECKS.keys().map(String::as_str)
+    CHECKS.iter().map(|(kind, _)| *kind)
 }
 
 /// Checks an object of a kind; its defaults are filled in. The rules run only over what has the right
 /// shape, so that one mistake is told once.
 pub(super) fn check(kind: &str, object: &Value, report: &mut Report<'_>) -> Option<Value> {
-    let checks = CHECKS.get(kind)?;
+    let (_, checks) = CHECKS.iter().find(|(known, _)| *known == kind)?;
     let mut sound = true;
     for found in checks
         .validator

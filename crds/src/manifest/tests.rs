@@ -64,7 +64,7 @@ fn what_is_wrong_is_told_with_its_place_and_what_to_write() {
         ),
         (
             format!("{FLOW}{TO}  pod: {{ hostNetwork: true }}\n"),
-            "m.yaml:7: Flow/lake: spec.pod.hostNetwork: there is no such field; known here are imagePullSecrets, nodeSelector, priorityClassName, resources and tolerations",
+            "m.yaml:7: Flow/lake: spec.pod.hostNetwork: there is no such field; known here are imagePullSecrets, nodeSelector, priorityClassName, replicas, resources and tolerations",
         ),
         (
             format!("{FLOW}{TO}  pod: {{ resources: {{ limits: {{ memory: 1e100 }} }} }}\n"),
@@ -160,10 +160,20 @@ fn what_is_no_resource_is_told_as_well() {
 }
 
 #[test]
-fn images_are_named_by_digest() {
-    let text = "apiVersion: millrace.dev/v1alpha1\nkind: Connector\nmetadata: { name: a }\nspec:\n  type: a\n  roles: [source]\n  engines:\n    airbyte: { image: \"a/b:latest\" }\n";
-    let expected = "m.yaml:8: Connector/a: spec.engines.airbyte.image: \"a/b:latest\" has not the right form; name the image by its digest, IMAGE@sha256: and 64 hexadecimal digits";
-    assert_eq!(problems(text), [expected]);
+fn images_are_named_by_tag_or_digest() {
+    let named = |image: &str| {
+        format!(
+            "apiVersion: millrace.dev/v1alpha1\nkind: Connector\nmetadata: {{ name: a }}\nspec:\n  type: a\n  roles: [source]\n  engines:\n    airbyte: {{ image: \"{image}\" }}\n"
+        )
+    };
+    for image in [
+        "a/b:latest".to_owned(),
+        format!("registry:5000/a/b@sha256:{}", "0a".repeat(32)),
+    ] {
+        assert!(parse("m.yaml", &named(&image)).is_ok(), "{image}");
+    }
+    let expected = "m.yaml:8: Connector/a: spec.engines.airbyte.image: \"a/b@sha256:0\" has not the right form; write the image with its tag, IMAGE:TAG, or its digest, IMAGE@sha256: and 64 hexadecimal digits";
+    assert_eq!(problems(&named("a/b@sha256:0")), [expected]);
 }
 
 #[test]

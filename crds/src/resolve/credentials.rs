@@ -1,12 +1,12 @@
 //! Credentials: the places where their values are found, never the values.
 
-use crate::common::CredentialRef;
+use crate::common::{CredentialRef, Engine};
 use crate::connector::CredentialSpec;
 use crate::plan::{Credential, CredentialPlace};
 use crate::problem::{Reason, Report, item};
 use crate::suggest;
 
-use super::Resolver;
+use super::{Resolver, system::Asked};
 
 /// What a resource gives, and what its connector asks for.
 pub(super) struct Given<'a> {
@@ -20,6 +20,35 @@ pub(super) struct Given<'a> {
     pub(super) refs: &'a [CredentialRef],
     /// The path of what is given.
     pub(super) field: &'a str,
+}
+
+/// By what a plugin itself is fetched from its bucket: each is the credential of the bucket after `plugin`.
+const OF_PLUGIN: [&str; 4] = [
+    "pluginAccessKeyId",
+    "pluginSecretAccessKey",
+    "pluginSessionToken",
+    "pluginServiceAccountKey",
+];
+
+/// What a recipe asks for, and what may be given beside it: a plugin that is fetched has a bucket of its own, and one
+/// without a recipe asks for nothing by name.
+pub(super) fn asked(asked: &Asked<'_>, recipe: &[CredentialSpec], engine: Engine) -> Vec<CredentialSpec> {
+    let fetched = matches!(engine, Engine::Python | Engine::Library);
+    let of_plugin = OF_PLUGIN.into_iter().filter(|_| fetched);
+    let given = asked.credentials.iter().map(|given| given.name.as_str());
+    let more = of_plugin.chain(given.filter(|_| asked.connector.is_none()));
+    let mut all = recipe.to_vec();
+    for name in more {
+        if !all.iter().any(|known| known.name == name) {
+            all.push(CredentialSpec {
+                name: name.to_owned(),
+                from_env: None,
+                required: None,
+                description: None,
+            });
+        }
+    }
+    all
 }
 
 impl Resolver<'_> {

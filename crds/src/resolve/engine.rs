@@ -101,8 +101,14 @@ fn plugin_engine(
         Some("so" | "dylib") => Some(Engine::Library),
         _ => None,
     };
-    let identifier = !symbol.is_empty() && symbol.chars().all(|c| c.is_alphanumeric() || c == '_');
-    let Some(engine) = engine.filter(|_| identifier) else {
+    let is_identifier = |name: &str| {
+        !name.is_empty()
+            && !name.starts_with(|c: char| c.is_ascii_digit())
+            && name.chars().all(|c| c.is_alphanumeric() || c == '_')
+    };
+    // `package.module:Class` is one that is installed.
+    let installed = path.split('.').all(is_identifier).then_some(Engine::Python);
+    let Some(engine) = engine.or(installed).filter(|_| is_identifier(symbol)) else {
         let field = join(
             asked.field,
             if asked.role == Role::Source {
@@ -116,7 +122,7 @@ fn plugin_engine(
             Reason::InvalidSpec,
             &field,
             message,
-            "write MODULE.py:Class or LIBRARY.so:symbol",
+            "write MODULE.py:Class, package.module:Class or LIBRARY.so:symbol",
         );
         return None;
     };

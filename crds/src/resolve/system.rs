@@ -114,7 +114,7 @@ impl Resolver<'_> {
             &credentials::Given {
                 namespace: asked.namespace,
                 owner: &recipe.name,
-                asked: &recipe.spec.credentials,
+                asked: &credentials::asked(asked, &recipe.spec.credentials, engine),
                 refs: asked.credentials,
                 field: &join(asked.field, "credentials"),
             },

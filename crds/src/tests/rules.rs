@@ -64,6 +64,17 @@ fn a_connector_runs_by_an_engine_that_it_has() {
 }
 
 #[test]
+fn a_rate_is_more_than_nothing() {
+    let limited = |rate: Value| json!({ "type": "x", "roles": ["source"], "rateLimit": { "requestsPerSecond": rate, "burst": 1 } });
+    accepts("Connector", &[limited(json!(0.5)), limited(json!(20))]);
+    refuses(
+        "Connector",
+        "must be more than zero; leave rateLimit out for no limit",
+        &[limited(json!(0.0))],
+    );
+}
+
+#[test]
 fn a_source_names_what_reads() {
     accepts(
         "Source",
@@ -285,5 +296,5 @@ fn no_rule_is_left_untested() {
     }
     let rules: Vec<_> = crds().iter().map(|crd| count(&strict::structural(crd))).collect();
     // A new rule belongs in a test above, and then here. A Job holds all rules of a Flow once more.
-    assert_eq!(rules, [1, 7, 8, 13]);
+    assert_eq!(rules, [2, 7, 8, 13]);
 }

@@ -1,9 +1,10 @@
 //! The objects whose annotations are triggers of a Flow: the Flow, its Source, and the Connector that it reads through.
 
-use millrace_crds::{Plan, problem::Place, resources::namespace_of, triggers::ADOPT_STATE};
+use millrace_crds::{
+    Plan, ledger::Annotated, problem::Place, resources::namespace_of, triggers::ADOPT_STATE,
+};
 
 use super::manifests::Loaded;
-use crate::engine::ledger::Annotated;
 
 /// One object from its metadata; a macro, since the kinds share fields and no type of ours.
 macro_rules! object {

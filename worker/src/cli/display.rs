@@ -11,12 +11,9 @@ use std::{
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{human, log};
-use crate::{
-    engine::{
-        flow::Report,
-        progress::{Phase, Progress},
-    },
-    error::Result,
+use crate::engine::{
+    flow::Report,
+    progress::{Phase, Progress},
 };
 
 const FRAME: Duration = Duration::from_millis(100);
@@ -59,8 +56,8 @@ impl Display {
         self.entries().push(entry);
     }
 
-    /// A Flow has ended, well or not: its bars go, and its lines come.
-    pub(super) fn end(&self, flow: &str, result: &Result<Report>) {
+    /// A Flow has ended, well or not: its bars go, and where there is a report its lines come.
+    pub(super) fn end(&self, flow: &str, report: Option<&Report>) {
         self.entries().retain(|entry| {
             if entry.flow == flow
                 && let Some(bar) = &entry.bar
@@ -69,8 +66,8 @@ impl Display {
             }
             entry.flow != flow
         });
-        if let Ok(report) = result {
-            report.streams.iter().for_each(|stream| tell_end(flow, stream));
+        if let Some(report) = report {
+            report.streams.iter().for_each(|stream| stream.log(flow));
         }
     }
 
@@ -85,28 +82,6 @@ impl Display {
     fn entries(&self) -> std::sync::MutexGuard<'_, Vec<Entry>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn tell_end(flow: &str, stream: &crate::engine::flow::StreamReport) {
-    let (name, load) = (&stream.name, stream.load);
-    let Ok(counts) = &stream.outcome else { return };
-    tracing::info!(
-        flow,
-        stream = name,
-        load,
-        read = counts.read,
-        inserted = counts.inserted,
-        updated = counts.updated,
-        deleted = counts.deleted,
-        unchanged = counts.unchanged,
-        superseded = counts.superseded,
-        filtered = counts.filtered,
-        refused = counts.refused,
-        files = counts.files,
-        bytes = counts.bytes,
-        seconds = counts.seconds,
-        "done"
-    );
 }
 
 impl Entry {

@@ -17,8 +17,8 @@ use secrecy::SecretString;
 use super::out;
 use crate::{
     connector::{Source, System},
-    connectors,
     engine::flow::Flow,
+    engines,
     error::{Context, Error, Result},
     secrets::LocalSecrets,
 };
@@ -27,7 +27,7 @@ use crate::{
 #[derive(Args, Clone, Debug)]
 pub(super) struct Manifests {
     /// Manifests (YAML or JSON, several documents in one file too), or directories of them
-    #[arg(default_value = ".", value_name = "FILE|DIR")]
+    #[arg(id = "manifests", default_value = ".", value_name = "FILE|DIR")]
     pub(super) paths: Vec<PathBuf>,
 }
 
@@ -163,9 +163,9 @@ impl Loaded {
         let namespace = &plan.flow.namespace;
         let from = System::of_source(plan.flow.clone(), &plan.source, &secrets);
         let source =
-            connectors::source(from).map_err(|error| self.at_source(error, namespace, &plan.source.name))?;
+            engines::source(from).map_err(|error| self.at_source(error, namespace, &plan.source.name))?;
         let to = System::of_destination(plan, &secrets);
-        let destination = connectors::destination(to.clone()).map_err(|error| {
+        let destination = engines::destination(to.clone()).map_err(|error| {
             let (place, resource, root) = self.origin(plan);
             placed(error, place, &resource, &format!("{root}.destination"))
         })?;
@@ -248,7 +248,7 @@ impl Loaded {
     /// `config` where it cannot be made from its settings.
     pub(super) fn open_source(&self, place: FlowRef, plan: &SourcePlan) -> Result<Arc<dyn Source>> {
         let system = System::of_source(place.clone(), plan, &self.secrets(&place.namespace));
-        connectors::source(system).map_err(|error| self.at_source(error, &place.namespace, &plan.name))
+        engines::source(system).map_err(|error| self.at_source(error, &place.namespace, &plan.name))
     }
 }
 

@@ -26,7 +26,7 @@ use crate::{
         flow::{Flow, Report, Request},
         job,
     },
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
 };
 
 /// A Flow or Job to run.
@@ -102,7 +102,7 @@ async fn open(
 ) -> Result<Vec<(usize, Task)>, Refusal> {
     let (mut tasks, mut errors) = (Vec::new(), Vec::new());
     for (place, (plan, job)) in chosen {
-        match loaded.open(&plan).await {
+        match prepared(loaded, &plan).await {
             Ok(flow) => tasks.push((
                 place,
                 Task {
@@ -118,6 +118,16 @@ async fn open(
     match errors.is_empty() {
         true => Ok(tasks),
         false => Err(Refusal::Errors(errors)),
+    }
+}
+
+/// Opens a Flow. What its source says of itself then is an error of the manifests where a person must change them; all else
+/// is met again when it is run.
+async fn prepared(loaded: &Loaded, plan: &Plan) -> Result<Flow> {
+    let mut flow = loaded.open(plan).await?;
+    match flow.prepare().await {
+        Err(error) if error.kind == ErrorKind::Config => Err(error),
+        _ => Ok(flow),
     }
 }
 
@@ -247,7 +257,7 @@ pub(super) async fn shown(
 ) -> Result<Report> {
     let name = flow.name();
     let result = run(&|stream, progress| display.begin(&name, stream, progress)).await;
-    display.end(&name, &result);
+    display.end(&name, result.as_ref().ok());
     result
 }
 

@@ -1,6 +1,6 @@
 //! `millrace state`: what the state of a Flow holds, and a person's changes of it.
 //!
-//! In: a Flow by name, with its manifests or with the place of its state alone. Out: records as the store has them, and
+//! In: a Flow by name, with its manifests, with the place of its state alone, or in a cluster. Out: records as the store has them, and
 //! beside them what the destination says, which decides where it holds the offset. Each change is one compare-and-swap;
 //! a worker at work meanwhile notices at its next write and stops.
 
@@ -13,7 +13,7 @@ use clap::{Args, Subcommand};
 use serde_json::Value;
 
 use self::select::Selected;
-use super::{closing::Output, exit::Exit, out, place::StateArgs};
+use super::{closing::Output, exit::Exit, out, place::StateArgs, remote::RemoteArgs};
 use crate::{
     error::{Error, Result},
     protocol::{ShardId, nonce},
@@ -49,6 +49,8 @@ struct ListArgs {
     #[arg(value_name = "FILE|DIR")]
     manifests: Vec<PathBuf>,
     #[command(flatten)]
+    remote: RemoteArgs,
+    #[command(flatten)]
     state: StateArgs,
     /// How it is written
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
@@ -58,13 +60,16 @@ struct ListArgs {
 #[derive(Args, Clone, Debug)]
 pub(super) struct FlowArgs {
     /// The Flow: NAME, NAMESPACE/NAME, or the id of its state
-    flow: String,
+    #[arg(required_unless_present = "remote", conflicts_with = "remote")]
+    flow: Option<String>,
     /// Its manifests; without them the state is found by the Flow's name in the place alone
     #[arg(value_name = "FILE|DIR")]
     manifests: Vec<PathBuf>,
     /// This stream only; may be given several times
     #[arg(long = "stream", value_name = "NAME")]
     streams: Vec<String>,
+    #[command(flatten)]
+    remote: RemoteArgs,
     #[command(flatten)]
     state: StateArgs,
 }
@@ -140,7 +145,7 @@ pub(super) async fn run(command: StateCommand) -> Result<Exit> {
 
 async fn list(args: &ListArgs) -> Result<()> {
     let mut shards = Vec::new();
-    for (store, state) in select::places(&args.manifests, &args.state).await? {
+    for (store, state) in select::places(&args.manifests, &args.remote, &args.state).await? {
         out::note(format_args!("state: {}", store.place()));
         shards.extend(store.list(state.as_deref()).await?);
     }
@@ -194,10 +199,13 @@ async fn with_watermark(selected: &Selected, shard: &ShardId, watermark: &str) -
 
 async fn restore(args: &RestoreArgs) -> Result<()> {
     let mut flow = args.flow.clone();
-    if args.from_destination && flow.manifests.is_empty() {
+    if args.from_destination && flow.manifests.is_empty() && flow.flow.is_some() {
         flow.manifests.push(PathBuf::from("."));
     }
-    let selected = Selected::open(&flow).await?;
+    let selected = match args.from_destination {
+        true => Selected::with_destination(&flow).await?,
+        false => Selected::open(&flow).await?,
+    };
     for shard in selected.one_stream("state restore")? {
         let store = selected.store.as_ref();
         let record = match &args.to {

@@ -3,9 +3,17 @@
 //! In: manifests, and the state of their Flows; neither source nor destination is asked. Out: a table, or JSON of the
 //! shape that a Flow's status has in a cluster.
 
+mod remote;
+
 use clap::Args;
 use jiff::Timestamp;
-use millrace_crds::{Plan, flow::TriggerState};
+use millrace_crds::{
+    Plan,
+    flow::TriggerState,
+    ledger::{Entry, Ledger, run_id},
+    plan::FlowRef,
+    schedule::Schedule,
+};
 use serde_json::{Value, json};
 
 use super::{
@@ -15,14 +23,14 @@ use super::{
     manifests::{self, Loaded, Manifests},
     out,
     place::StateArgs,
-    state::show::watermark,
+    remote::RemoteArgs,
+    state::show::cell,
 };
 use crate::{
     engine::{
         flow::Flow,
         history::{self, Standing},
-        ledger::{Books, Entry, Ledger, run_id},
-        schedule::Schedule,
+        ledger::Books,
     },
     error::Result,
 };
@@ -34,6 +42,8 @@ pub(super) struct StatusArgs {
     manifests: Manifests,
     #[command(flatten)]
     state: StateArgs,
+    #[command(flatten)]
+    remote: RemoteArgs,
     /// How it is written
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     output: Output,
@@ -53,6 +63,14 @@ struct Status {
 /// # Errors
 /// What the state store says.
 pub(super) async fn run(args: StatusArgs) -> Result<Exit> {
+    if let Some(desk) = args.remote.open().await? {
+        let found = remote::Remote::look(desk).await?;
+        match args.output {
+            Output::Json => out::json(&json!({ "flows": [found.as_json()] }))?,
+            Output::Text => found.tell()?,
+        }
+        return Ok(Exit::Done);
+    }
     let loaded = manifests::load(&args.manifests.paths)?;
     let mut found = Vec::new();
     for plan in &loaded.resolution.plans {
@@ -115,60 +133,22 @@ impl Status {
             lines.push(self.streams());
         }
         if !self.ledger.entries.is_empty() {
-            lines.push(self.triggers());
+            lines.push(triggers(&self.ledger.entries));
         }
         lines.join("\n")
     }
 
     fn streams(&self) -> String {
-        let mut table = out::table(&[
-            "stream",
-            "commit",
-            "last full load",
-            "last delta load",
-            "watermark",
-        ]);
-        for stream in &self.streams {
+        table(self.streams.iter().map(|stream| {
             let (generation, seq) = stream.at;
-            let time = |time: Option<Timestamp>| time.map(|time| format!("{time:.0}")).unwrap_or_default();
-            table.add_row([
+            (
                 stream.name.clone(),
                 format!("{generation}.{seq}"),
-                time(stream.offset.as_ref().and_then(Standing::full)),
-                time(stream.offset.as_ref().and_then(Standing::delta)),
-                watermark(&offset(stream)),
-            ]);
-        }
-        table.trim_fmt()
-    }
-
-    fn triggers(&self) -> String {
-        let mut table = out::table(&[
-            "trigger",
-            "on",
-            "token",
-            "state",
-            "requested",
-            "finished",
-            "rows",
-            "remark",
-        ]);
-        for entry in &self.ledger.entries {
-            table.add_row([
-                entry.name.clone(),
-                entry.object.clone(),
-                entry.token.clone(),
-                word(entry.state).to_owned(),
-                format!("{:.0}", entry.requested_at),
-                entry
-                    .finished_at
-                    .map(|time| format!("{time:.0}"))
-                    .unwrap_or_default(),
-                entry.rows.map(human::count).unwrap_or_default(),
-                entry.message.clone().unwrap_or_default(),
-            ]);
-        }
-        table.trim_fmt()
+                stream.offset.as_ref().and_then(Standing::full),
+                stream.offset.as_ref().and_then(Standing::delta),
+                cell(&offset(stream)),
+            )
+        }))
     }
 
     fn as_json(&self) -> Value {
@@ -190,25 +170,72 @@ impl Status {
             "suspended": plan.run.suspend,
             "state": self.flow.store.place(),
             "streams": self.streams.iter().map(stream).collect::<Vec<_>>(),
-            "triggers": self.ledger.entries.iter().map(|entry| self.trigger_json(entry)).collect::<Vec<_>>(),
+            "triggers": self.ledger.entries.iter().map(|entry| trigger_json(entry, &plan.flow)).collect::<Vec<_>>(),
             "nextRun": self.next,
         })
     }
+}
 
-    fn trigger_json(&self, entry: &Entry) -> Value {
-        let flow = &self.flow.plan.flow;
-        json!({
-            "name": entry.name,
-            "object": entry.object,
-            "token": entry.token,
-            "job": entry.run.map(|run| run_id(&flow.name, &flow.uid, run)),
-            "state": entry.state,
-            "requestedAt": entry.requested_at,
-            "finishedAt": entry.finished_at,
-            "rows": entry.rows,
-            "message": entry.message,
-        })
+/// A row for each stream: its name, its commit, its last full and delta load, its watermark.
+fn table(
+    rows: impl Iterator<Item = (String, String, Option<Timestamp>, Option<Timestamp>, String)>,
+) -> String {
+    let mut table = out::table(&[
+        "stream",
+        "commit",
+        "last full load",
+        "last delta load",
+        "watermark",
+    ]);
+    let time = |time: Option<Timestamp>| time.map(|time| format!("{time:.0}")).unwrap_or_default();
+    for (name, commit, full, delta, watermark) in rows {
+        table.add_row([name, commit, time(full), time(delta), watermark]);
     }
+    table.trim_fmt()
+}
+
+/// A row for each token.
+fn triggers(entries: &[Entry]) -> String {
+    let mut table = out::table(&[
+        "trigger",
+        "on",
+        "token",
+        "state",
+        "requested",
+        "finished",
+        "rows",
+        "remark",
+    ]);
+    for entry in entries {
+        table.add_row([
+            entry.name.clone(),
+            entry.object.clone(),
+            entry.token.clone(),
+            word(entry.state).to_owned(),
+            format!("{:.0}", entry.requested_at),
+            entry
+                .finished_at
+                .map(|time| format!("{time:.0}"))
+                .unwrap_or_default(),
+            entry.rows.map(human::count).unwrap_or_default(),
+            entry.message.clone().unwrap_or_default(),
+        ]);
+    }
+    table.trim_fmt()
+}
+
+fn trigger_json(entry: &Entry, flow: &FlowRef) -> Value {
+    json!({
+        "name": entry.name,
+        "object": entry.object,
+        "token": entry.token,
+        "job": entry.run.map(|run| run_id(&flow.name, &flow.uid, run)),
+        "state": entry.state,
+        "requestedAt": entry.requested_at,
+        "finishedAt": entry.finished_at,
+        "rows": entry.rows,
+        "message": entry.message,
+    })
 }
 
 fn word(state: TriggerState) -> &'static str {

@@ -28,6 +28,7 @@ use super::{
     place::StateArgs,
 };
 use crate::{
+    cluster::{api, desk},
     engine::ledger::Books,
     error::{Context, Error, Result},
 };
@@ -52,6 +53,9 @@ pub(super) struct TriggerArgs {
     /// The token: any text that was not the last one; without it, the time
     #[arg(long, value_name = "TEXT")]
     token: Option<String>,
+    /// Ask in the cluster that the kubeconfig names, in place of manifests: the namespace of the object
+    #[arg(long, short, value_name = "NAME", conflicts_with_all = ["manifests", "place"])]
+    namespace: Option<String>,
     #[command(flatten)]
     state: StateArgs,
 }
@@ -62,6 +66,9 @@ pub(super) struct TriggerArgs {
 /// `config` where there is no such object, load or Flow, or the manifest cannot be changed; what the state store says.
 pub(super) async fn run(args: TriggerArgs) -> Result<Exit> {
     let value = args.value()?;
+    if let Some(namespace) = &args.namespace {
+        return in_cluster(&args, namespace, &value).await;
+    }
     let loaded = manifests::load(&args.manifests.paths)?;
     let (kind, name) = args
         .object
@@ -97,6 +104,22 @@ pub(super) async fn run(args: TriggerArgs) -> Result<Exit> {
         "a `millrace run --watch` takes it at once where one is at work, and as it starts where none is: {}",
         flows.join(", ")
     ));
+    Ok(Exit::Done)
+}
+
+/// As `kubectl annotate` does it.
+async fn in_cluster(args: &TriggerArgs, namespace: &str, value: &str) -> Result<Exit> {
+    let object = args
+        .object
+        .split_once('/')
+        .ok_or_else(|| wrong_object(&args.object))?;
+    let key = format!("{PREFIX}{}", args.load);
+    let client = api::of_person().await?;
+    desk::annotate(client, namespace, object, &key, value)
+        .await
+        .context(format!("{} in namespace {namespace}", args.object))?;
+    out::line(format_args!("{}: {key}: {value:?} in the cluster", args.object))?;
+    out::note("`kubectl get flow -o yaml` shows in `status.triggers` what becomes of it");
     Ok(Exit::Done)
 }
 

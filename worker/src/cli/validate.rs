@@ -20,10 +20,11 @@ use super::{
     place::StateArgs,
 };
 use crate::{
-    connector::Range,
-    engine::{flow::Flow, history, pipeline},
+    engine::{
+        flow::Flow,
+        trial::{self, Tried},
+    },
     error::{Context, Error, Result},
-    stream::StreamSpec,
 };
 
 /// The options of `millrace validate`.
@@ -100,11 +101,16 @@ async fn one(loaded: &Loaded, plan: &Plan, connect: bool) -> Vec<Error> {
             return errors;
         }
     };
-    let (found, streams) = if connect {
-        tried(&flow).await
+    let Tried {
+        errors: found,
+        streams,
+        remarks,
+    } = if connect {
+        trial::tried(&flow).await
     } else {
-        (Vec::new(), Vec::new())
+        Tried::default()
     };
+    remarks.iter().for_each(out::warning);
     let guarantee = flow.guarantee();
     let state = place::of(plan).unwrap_or_default();
     if let Err(error) = out::line(format_args!(
@@ -186,77 +192,4 @@ fn unseen_keyless(flow: &Flow) -> Vec<&str> {
         chosen.is_empty() || chosen.iter().any(|stream| stream == name)
     };
     named.filter(taken).collect()
-}
-
-/// Tries both ends and the store, all three whatever the first says; and the streams that the source has.
-async fn tried(flow: &Flow) -> (Vec<Error>, Vec<StreamSpec>) {
-    let source = async {
-        flow.source
-            .check()
-            .await
-            .context(format!("source {}", flow.plan.source.name))?;
-        flow.streams(&[]).await
-    };
-    let destination = async { flow.destination.check().await.context("destination") };
-    let store = async {
-        flow.store
-            .probe()
-            .await
-            .context(format!("state {}", flow.store.place()))
-    };
-    let (source, destination, store) = tokio::join!(source, destination, store);
-    let mut errors: Vec<Error> = [destination, store].into_iter().filter_map(Result::err).collect();
-    let streams = match source {
-        Ok(streams) if errors.is_empty() => {
-            errors.extend(damaged(flow, &streams).await);
-            if errors.is_empty() {
-                errors.extend(reshaped(flow, &streams).await.err());
-            }
-            streams
-        }
-        Ok(streams) => streams,
-        Err(error) => {
-            errors.insert(0, error);
-            Vec::new()
-        }
-    };
-    (errors, streams)
-}
-
-/// Why nothing but their names could be told of some streams: their loads say it, too.
-async fn damaged(flow: &Flow, streams: &[StreamSpec]) -> Vec<Error> {
-    let mut errors = Vec::new();
-    for stream in streams.iter().filter(|stream| stream.discovered.is_none()) {
-        let load = flow.source.load(stream, &Range::Full).await;
-        errors.extend(load.context(format!("stream {}", stream.name)).err());
-    }
-    errors
-}
-
-/// Tells of streams that will be delivered with other columns than the last time.
-async fn reshaped(flow: &Flow, streams: &[StreamSpec]) -> Result<()> {
-    let standing = history::standing(flow).await?;
-    for stream in streams
-        .iter()
-        .filter(|stream| stream.write_mode != WriteMode::Overwrite)
-    {
-        let offset = standing
-            .iter()
-            .find(|known| known.name == stream.name)
-            .and_then(|known| known.offset.as_ref())
-            .filter(|offset| !offset.columns.is_empty() && !offset.schema.is_empty());
-        let Some(offset) = offset else { continue };
-        let now = pipeline::columns_now(&flow.plan, stream, offset)?;
-        if now != offset.columns {
-            out::warning(format_args!(
-                "{}: stream {}: its transforms make {} of it, and {} were delivered: that is a change of every row, \
-                 and the next full load delivers all of them",
-                flow.name(),
-                stream.name,
-                now.join(", "),
-                offset.columns.join(", ")
-            ));
-        }
-    }
-    Ok(())
 }

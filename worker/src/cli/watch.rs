@@ -7,7 +7,6 @@ mod files;
 mod follow;
 mod take;
 mod tally;
-mod task;
 mod unit;
 
 use std::{
@@ -91,7 +90,8 @@ pub(super) async fn run(args: RunArgs, loaded: Loaded, drain: Drain) -> Result<E
 async fn check(loaded: &Loaded, units: &[Arc<Unit>], streams: &[String]) -> Result<()> {
     let mut missing = streams.to_vec();
     for unit in units {
-        let flow = loaded.open(&unit.plan).await?;
+        let mut flow = loaded.open(&unit.plan).await?;
+        flow.prepare().await?;
         flow.require()?;
         if !missing.is_empty() {
             let there = flow.streams(&[]).await?;

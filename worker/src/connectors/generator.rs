@@ -22,7 +22,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 use self::history::{History, Share};
 use super::{Connector, Side, config};
 use crate::{
-    connector::{Load, PushSource, Range, Source, StreamInfo, System},
+    connector::{Load, Position, PushSource, Range, Source, StreamInfo, System},
     error::{Error, Result},
     rate::RateLimiter,
     stream::StreamSpec,
@@ -221,6 +221,23 @@ impl Source for Generator {
             return Err(Error::config(message).advice(format!("write cursorField: {}", rows::CURSOR)));
         }
         load::settle(self, stream, range)
+    }
+
+    async fn join(&self, stream: &StreamSpec, range: &Range, ticket: &Position) -> Result<Arc<dyn Load>> {
+        let stream = StreamSpec {
+            partitions: ticket["partitions"]
+                .as_u64()
+                .and_then(|parts| usize::try_from(parts).ok()),
+            ..stream.clone()
+        };
+        let load = self.load(&stream, range).await?;
+        match load.ticket().as_ref() == Some(ticket) {
+            true => Ok(load),
+            false => Err(Error::transient(format!(
+                "stream {} is at another version by now",
+                stream.name
+            ))),
+        }
     }
 
     fn push(&self) -> Option<&dyn PushSource> {

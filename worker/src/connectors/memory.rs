@@ -186,6 +186,10 @@ struct MemoryShard {
 
 #[async_trait]
 impl Shard for MemoryShard {
+    fn keeps_index(&self) -> bool {
+        true
+    }
+
     async fn last_committed(&self) -> Result<Option<Committed>> {
         Ok(lock(&self.table)?.committed(&self.id)?.cloned())
     }

@@ -2,7 +2,7 @@
 //!
 //! In: staged rows. Out: their number. It holds nothing, so the state store alone decides what has been delivered.
 
-use std::{path::PathBuf, sync::Arc};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use schemars::JsonSchema;
@@ -11,8 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::{Connector, Side, config};
 use crate::{
     connector::{Authority, Destination, Rows, Shard, Stage, StageRequest, Staged},
-    diff::segment::SegmentRef,
-    error::{Error, Result},
+    error::Result,
     protocol::{Commit, Committed, Epoch, Outcome, Permit, ShardId},
     stream::StreamSpec,
 };
@@ -60,13 +59,6 @@ impl Shard for Null {
     // Nothing is ever applied, so there is nobody to shut out.
     async fn fence(&self, _epoch: Epoch, _nonce: &str) -> Result<Option<Committed>> {
         Ok(None)
-    }
-
-    async fn segment(&self, segment: &SegmentRef, _scratch: &std::path::Path) -> Result<PathBuf> {
-        Err(Error::bug(format!(
-            "`null` keeps no index, and was asked for segment {}",
-            segment.id
-        )))
     }
 
     async fn stage(&self, _permit: &Permit, _request: StageRequest) -> Result<Box<dyn Stage>> {

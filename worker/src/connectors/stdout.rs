@@ -11,7 +11,6 @@ use std::{
     collections::HashMap,
     fs::File,
     io::{self, BufWriter, ErrorKind, Read, Seek, SeekFrom, Write},
-    path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard},
 };
 
@@ -28,10 +27,10 @@ use serde::{Deserialize, Serialize};
 use super::{Connector, Side, config};
 use crate::{
     connector::{Authority, Destination, Op, Rows, Shard, Stage, StageRequest, Staged, System},
-    diff::segment::SegmentRef,
     engine::OP_COLUMN,
     error::{Context, Error, Result},
     protocol::{Commit, Committed, Epoch, Outcome, Permit, ShardId, nonce},
+    settings,
     stream::StreamSpec,
 };
 
@@ -163,19 +162,9 @@ impl Shard for StdoutShard {
         Ok(None)
     }
 
-    async fn segment(&self, segment: &SegmentRef, _scratch: &Path) -> Result<PathBuf> {
-        let id = &segment.id;
-        Err(Error::bug(format!(
-            "`stdout` keeps no index, and was asked for segment {id}"
-        )))
-    }
-
     async fn stage(&self, permit: &Permit, request: StageRequest) -> Result<Box<dyn Stage>> {
-        let file = match std::env::var_os("MILLRACE_SCRATCH_DIR") {
-            Some(directory) => tempfile::tempfile_in(directory),
-            None => tempfile::tempfile(),
-        };
-        let file = BufWriter::with_capacity(1 << 20, file.context("scratch file")?);
+        let file = tempfile::tempfile_in(settings::scratch()).context("scratch file")?;
+        let file = BufWriter::with_capacity(1 << 20, file);
         Ok(Box::new(Lines {
             lines: WriterBuilder::new().with_explicit_nulls(true).build(file),
             layout: Layout::new(self.label.clone(), &request.schema)?,

@@ -5,7 +5,7 @@
 
 use std::{
     fs::{File, OpenOptions},
-    io::Write,
+    io::{Read, Write},
     marker::PhantomData,
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
@@ -34,6 +34,8 @@ pub struct Buckets<R> {
     directory: PathBuf,
     name: &'static str,
     buckets: Vec<Mutex<Bucket>>,
+    /// Bytes of one bucket that stay in memory.
+    buffer: usize,
     record: PhantomData<fn() -> R>,
 }
 
@@ -53,7 +55,17 @@ impl<R: Record> Buckets<R> {
             directory: directory.to_owned(),
             name,
             buckets,
+            buffer: BUFFER,
             record: PhantomData,
+        }
+    }
+
+    /// The same, where so many have to share the memory.
+    #[must_use]
+    pub fn one_of(self, many: usize) -> Self {
+        Self {
+            buffer: BUFFER / many.max(1),
+            ..self
         }
     }
 
@@ -69,7 +81,7 @@ impl<R: Record> Buckets<R> {
                 .unwrap_or_else(PoisonError::into_inner);
             record.encode(&mut bucket.buffer);
             bucket.records += 1;
-            if bucket.buffer.len() >= BUFFER {
+            if bucket.buffer.len() >= self.buffer {
                 bucket.spill(&self.path(number))?;
             }
         }
@@ -100,11 +112,7 @@ impl<R: Record> Buckets<R> {
     /// # Errors
     /// What the file system says; `data` where a scratch file was damaged.
     pub fn take(&self, number: usize) -> Result<Vec<R>> {
-        let bucket = std::mem::take(
-            &mut *self.buckets[number]
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner),
-        );
+        let bucket = self.take_bucket(number);
         let mut records = Vec::with_capacity(usize::try_from(bucket.records).unwrap_or(0));
         if bucket.file.is_some() {
             let path = self.path(number);
@@ -113,6 +121,53 @@ impl<R: Record> Buckets<R> {
         }
         decode_all(&bucket.buffer, &mut records)?;
         Ok(records)
+    }
+
+    fn take_bucket(&self, number: usize) -> Bucket {
+        std::mem::take(
+            &mut *self.buckets[number]
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
+        )
+    }
+
+    /// Moves all records into one file, bucket by bucket; gives the bytes of each.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn pack(&self, file: &Path) -> Result<Vec<u64>> {
+        let mut packed = File::create(file)?;
+        let mut sizes = Vec::with_capacity(COUNT);
+        for number in 0..COUNT {
+            let bucket = self.take_bucket(number);
+            let mut size = bucket.buffer.len() as u64;
+            if bucket.file.is_some() {
+                let path = self.path(number);
+                size += std::io::copy(&mut File::open(&path)?, &mut packed)?;
+                std::fs::remove_file(&path)?;
+            }
+            packed.write_all(&bucket.buffer)?;
+            sizes.push(size);
+        }
+        Ok(sizes)
+    }
+
+    /// Adds what another process has packed, each record as `change` leaves it; gives how many there were.
+    ///
+    /// # Errors
+    /// What the file system says; `data` where the file was damaged.
+    pub fn unpack(&self, file: &Path, sizes: &[u64], change: impl Fn(&mut R)) -> Result<u64> {
+        let (mut packed, mut count) = (File::open(file)?, 0);
+        for size in sizes {
+            let mut bytes = vec![0; usize::try_from(*size).unwrap_or(usize::MAX)];
+            packed.read_exact(&mut bytes)?;
+            let mut records = Vec::new();
+            decode_all(&bytes, &mut records)?;
+            records.iter_mut().for_each(&change);
+            count += records.len() as u64;
+            self.add(&records)?;
+        }
+        Ok(count)
     }
 }
 

@@ -177,6 +177,23 @@ pub struct Kept {
 }
 
 impl Kept {
+    /// Rows that another process has set aside, in a file that was fetched from there.
+    #[must_use]
+    pub fn fetched(path: Option<PathBuf>, lane: usize, rows: u64, identity: bool) -> Self {
+        Self {
+            path,
+            lane: (lane as u64) << ROW_BITS,
+            rows,
+            identity,
+        }
+    }
+
+    /// The file, where there are rows.
+    #[must_use]
+    pub fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
+    }
+
     /// The rows in order, each batch with the number of its first row.
     ///
     /// # Errors

@@ -29,12 +29,10 @@ impl Budget {
     /// A quarter of what the container may use, 16 to 64 MiB; 64 MiB where nothing is set.
     #[must_use]
     pub fn from_container() -> Self {
-        let limit = [
-            "/sys/fs/cgroup/memory.max",
-            "/sys/fs/cgroup/memory/memory.limit_in_bytes",
-        ]
-        .into_iter()
-        .find_map(|path| std::fs::read_to_string(path).ok()?.trim().parse::<u64>().ok());
+        // Where the manifest of a pod says it; a container need not see its own limit.
+        let told = std::env::var("MILLRACE_MEMORY_LIMIT").ok();
+        let limit = told.and_then(|told| told.trim().parse::<u64>().ok());
+        let limit = limit.or_else(from_cgroup);
         Self::new(limit.map_or(64 << 20, |limit| (limit / 4).clamp(16 << 20, 64 << 20)))
     }
 
@@ -55,6 +53,16 @@ impl Budget {
             .min(self.limit);
         take(&self.kilobytes, kilobytes).await
     }
+}
+
+fn from_cgroup() -> Option<u64> {
+    let places = [
+        "/sys/fs/cgroup/memory.max",
+        "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+    ];
+    places
+        .into_iter()
+        .find_map(|path| std::fs::read_to_string(path).ok()?.trim().parse().ok())
 }
 
 async fn take(semaphore: &Arc<Semaphore>, permits: u32) -> Result<OwnedSemaphorePermit> {

@@ -39,6 +39,15 @@ struct Held {
     rows: u64,
 }
 
+impl Held {
+    fn file(&mut self) -> Result<&mut std::fs::File> {
+        Ok(match &mut self.file {
+            Some(file) => file,
+            none => none.insert(tempfile::tempfile()?),
+        })
+    }
+}
+
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Letter<'a> {
@@ -124,16 +133,30 @@ impl DeadLetters {
         }
         let mut held = self.held.lock().await;
         held.rows += refused.len() as u64;
-        let file = match &mut held.file {
-            Some(file) => file,
-            none => none.insert(tempfile::tempfile()?),
-        };
-        Ok(file.write_all(&lines)?)
+        Ok(held.file()?.write_all(&lines)?)
     }
 
     /// Forgets what was taken: the load is compared once more from its beginning.
     pub async fn clear(&self) {
         *self.held.lock().await = Held::default();
+    }
+
+    /// Takes out what was taken in, as it is written: for another process, which writes it.
+    pub async fn take(&self) -> (u64, Option<std::fs::File>) {
+        let Held { file, rows } = std::mem::take(&mut *self.held.lock().await);
+        (rows, file)
+    }
+
+    /// Takes in what another process has taken out.
+    ///
+    /// # Errors
+    /// As [`DeadLetters::add`].
+    pub async fn append(&self, rows: u64, letters: &mut std::fs::File) -> Result<()> {
+        self.place.storage.as_ref().map_err(Clone::clone)?;
+        let mut held = self.held.lock().await;
+        held.rows += rows;
+        std::io::copy(letters, held.file()?)?;
+        Ok(())
     }
 
     /// Writes them all, and waits until they are safe. Gives the place, where there were any.

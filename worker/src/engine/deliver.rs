@@ -4,7 +4,7 @@
 //! them, finds what is delivered already, and sets the rest aside; what is decided of it, [`stage_winners`] and [`stage_gone`]
 //! stage.
 
-use std::{path::Path, sync::Arc};
+use std::sync::Arc;
 
 use arrow::{
     array::{ArrayRef, StringArray, TimestampMicrosecondArray, UInt32Array, new_null_array},
@@ -13,6 +13,7 @@ use arrow::{
     record_batch::RecordBatch,
 };
 use async_trait::async_trait;
+
 use tokio::runtime::Handle;
 
 use super::{
@@ -395,17 +396,4 @@ pub fn guard(absent: u64, live: u64, fraction: f64, allowed: bool) -> Result<()>
     Err(Error::data(format!("this full load would delete {absent} of {live} delivered rows; nothing was changed"))
         .reason("MassDelete")
         .advice("if that is right, run it once more with `--allow-deletes`, or with the trigger `full_load=\"TOKEN;allow-deletes\"`; otherwise look at the source, or raise maxDeleteFraction"))
-}
-
-/// A directory for what does not fit in memory; gone when the load ends.
-///
-/// # Errors
-/// What the file system says.
-pub fn scratch(base: Option<&Path>) -> Result<tempfile::TempDir> {
-    let mut builder = tempfile::Builder::new();
-    builder.prefix("millrace-");
-    Ok(match base {
-        Some(base) => builder.tempdir_in(base)?,
-        None => builder.tempdir()?,
-    })
 }

@@ -14,7 +14,7 @@ use std::{
 
 use futures::{StreamExt, stream};
 use millrace_crds::{
-    flow::{DeliveryGuarantee, Mode, WriteMode},
+    flow::{DeliveryGuarantee, Mode, ScheduleLoad, WriteMode},
     plan::Plan,
 };
 
@@ -24,20 +24,22 @@ use super::{
     counts::Counts,
     drain::Drain,
     history,
+    indexed::Indexed,
     lane::Limits,
-    load::{self, Setting, Target},
+    load::{self, Setting},
     offset::Offset,
     progress::Progress,
+    shared::Sharing,
     streams,
 };
 use crate::{
     backoff::Backoff,
-    connector::{Authority, Destination, Range, Shard, Source, System},
-    connectors,
+    connector::{Authority, Destination, Range, Source, System},
+    engines,
     error::{Context, Error, ErrorKind, Result},
-    protocol::{self, Claim, Committed, Permit, ShardId},
+    protocol::{Committed, ShardId},
     secrets::LocalSecrets,
-    state::{self, Run, Store},
+    state::{self, Store},
     stream::StreamSpec,
 };
 
@@ -66,6 +68,8 @@ pub struct Request {
     pub drain: Drain,
     /// Bytes that may wait: one limit for all runs whose requests are clones of one.
     pub budget: Budget,
+    /// Other pods help with the loads.
+    pub sharing: Option<Sharing>,
 }
 
 /// A load that is asked for.
@@ -84,6 +88,15 @@ pub enum Wanted {
     },
 }
 
+impl From<ScheduleLoad> for Wanted {
+    fn from(load: ScheduleLoad) -> Self {
+        match load {
+            ScheduleLoad::Full => Self::Full,
+            ScheduleLoad::Delta => Self::Delta,
+        }
+    }
+}
+
 /// A Flow, opened.
 pub struct Flow {
     /// The plan.
@@ -97,7 +110,6 @@ pub struct Flow {
     destination_system: System,
     /// A delta may miss rows that are committed late, as far as the source has told by now.
     misses: AtomicBool,
-    scratch: Option<PathBuf>,
     backoff: Backoff,
 }
 
@@ -142,6 +154,30 @@ impl Report {
     }
 }
 
+impl StreamReport {
+    /// Logs what was done, where it went well; a failure was logged as it came.
+    pub fn log(&self, flow: &str) {
+        let Ok(counts) = &self.outcome else { return };
+        tracing::info!(
+            flow,
+            stream = self.name,
+            load = self.load,
+            read = counts.read,
+            inserted = counts.inserted,
+            updated = counts.updated,
+            deleted = counts.deleted,
+            unchanged = counts.unchanged,
+            superseded = counts.superseded,
+            filtered = counts.filtered,
+            refused = counts.refused,
+            files = counts.files,
+            bytes = counts.bytes,
+            seconds = counts.seconds,
+            "done"
+        );
+    }
+}
+
 /// Called as a stream begins, with what a display needs.
 pub type Observer<'a> = &'a (dyn Fn(&str, &Progress) + Sync);
 
@@ -152,7 +188,7 @@ impl Flow {
     /// `config` where a connector cannot be made from its settings.
     pub async fn open(plan: Plan, local: &Arc<LocalSecrets>) -> Result<Self> {
         let source = System::of_source(plan.flow.clone(), &plan.source, local);
-        let source = connectors::source(source).context("source")?;
+        let source = engines::source(source).context("source")?;
         Self::with_source(plan, local, source).await
     }
 
@@ -162,7 +198,7 @@ impl Flow {
     /// `config` where a connector cannot be made from its settings.
     pub async fn with_source(plan: Plan, local: &Arc<LocalSecrets>, source: Arc<dyn Source>) -> Result<Self> {
         let system = System::of_destination(&plan, local);
-        let destination = connectors::destination(system.clone()).context("destination")?;
+        let destination = engines::destination(system.clone()).context("destination")?;
         Self::with_ends(plan, local, source, destination, system).await
     }
 
@@ -180,20 +216,63 @@ impl Flow {
     ) -> Result<Self> {
         // The state is the Flow's, and so is the destination: its place is the Flow's manifest.
         let base = PathBuf::from(plan.destination.system.base_dir.as_deref().unwrap_or("."));
-        Ok(Self {
+        let store = state::open(&plan.state, local, &base).await.context("state")?;
+        Ok(Self::with_store(
+            plan,
             source,
             destination,
-            store: state::open(&plan.state, local, &base).await.context("state")?,
+            destination_system,
+            store,
+        ))
+    }
+
+    /// As [`Flow::with_ends`], with the state store there already, too.
+    #[must_use]
+    pub fn with_store(
+        plan: Plan,
+        source: Arc<dyn Source>,
+        destination: Arc<dyn Destination>,
+        destination_system: System,
+        store: Arc<dyn Store>,
+    ) -> Self {
+        Self {
+            source,
+            destination: Indexed::destination(destination, &store),
+            store,
             plan: Arc::new(plan),
             destination_system,
             misses: AtomicBool::new(false),
-            scratch: std::env::var_os("MILLRACE_SCRATCH_DIR").map(PathBuf::from),
             backoff: Backoff {
                 tries: 4,
                 first: Duration::from_millis(500),
                 most: Duration::from_secs(20),
             },
-        })
+        }
+    }
+
+    /// Lets both ends find out what they are, which some must be started for: a wrong plugin is told before anything is read.
+    ///
+    /// # Errors
+    /// What they say.
+    pub async fn prepare(&mut self) -> Result<()> {
+        self.source
+            .prepare()
+            .await
+            .context(format!("source {}", self.plan.source.name))?;
+        let destination = &self.plan.destination.system.connector;
+        self.destination
+            .prepare()
+            .await
+            .context(format!("destination {destination}"))?;
+        let own = self.source.intervals();
+        let source = &self.plan.source;
+        let full = source.full_load_interval.or(own.full.map(whole));
+        let delta = source.delta_load_interval.or(own.delta.map(whole));
+        if (full, delta) != (source.full_load_interval, source.delta_load_interval) {
+            let plan = Arc::make_mut(&mut self.plan);
+            (plan.source.full_load_interval, plan.source.delta_load_interval) = (full, delta);
+        }
+        Ok(())
     }
 
     /// `namespace/name`.
@@ -331,10 +410,10 @@ impl Flow {
                 buffer_rows: self.plan.source.buffer_length,
                 budget: request.budget.clone(),
             },
-            scratch: self.scratch.clone(),
             allow_deletes: request.allow_deletes,
             destination_system: self.destination_system.clone(),
             dry_run: request.dry_run,
+            sharing: request.sharing.clone(),
             run: match request.run.as_str() {
                 "" => uuid::Uuid::new_v4().to_string(),
                 run => run.to_owned(),
@@ -382,16 +461,16 @@ impl Flow {
             return Ok(Counts::default());
         }
         let mut held = self.hold(setting, stream, request).await?;
-        let range = range(request, stream, held.offset.as_ref())?;
+        let mut range = held.range(request, stream, self.source.resumes())?;
         *word = match range {
             Range::Full => "full",
             Range::Delta { .. } => "delta",
             Range::Backfill { .. } => "backfill",
         };
-        let mut attempt = 0;
+        let (mut counts, mut attempt) = (Counts::default(), 0);
         loop {
-            let result = load::load(setting, &mut held.target(stream, progress), &range).await;
-            match result {
+            let mut target = held.target(stream, progress);
+            match load::load(setting, &mut target, &mut range, &mut counts).await {
                 Err(error) if error.kind == ErrorKind::Transient && attempt + 1 < self.backoff.tries => {
                     tracing::warn!(
                         flow = self.name(),
@@ -404,7 +483,7 @@ impl Flow {
                     attempt += 1;
                 }
                 Err(error) => return Err(error),
-                Ok(counts) => {
+                Ok(()) => {
                     held.clean().await;
                     return Ok(counts);
                 }
@@ -447,110 +526,12 @@ impl Flow {
         let record = self.store.load(&id).await?;
         Ok(record.is_some_and(|(record, _)| has_offset(&record.committed)))
     }
-
-    /// Takes a stream's shard over, or only looks at it where nothing is to be done.
-    pub(super) async fn hold(
-        &self,
-        setting: &Setting,
-        stream: &StreamSpec,
-        request: &Request,
-    ) -> Result<Held> {
-        let id = self.shard_id(&stream.name);
-        let shard = self.destination.shard(&id, stream).await?;
-        let permit = match request.dry_run {
-            true => None,
-            false => Some(self.acquire(&id, shard.as_ref(), request, &setting.run).await?),
-        };
-        let committed = match &permit {
-            Some(permit) => Some(permit.last().clone()),
-            None => shard.last_committed().await?,
-        };
-        let offset = committed.as_ref().map(Offset::of).transpose()?.flatten();
-        Ok(Held {
-            shard,
-            permit,
-            offset,
-        })
-    }
-
-    async fn acquire(&self, id: &ShardId, shard: &dyn Shard, request: &Request, run: &str) -> Result<Permit> {
-        let claim = Claim {
-            flow_uid: self.plan.flow.uid.clone(),
-            owner: owner(),
-            run: Run {
-                id: run.to_owned(),
-                cause: "acquire".to_owned(),
-            },
-            adopt: request.adopt.clone(),
-            authority: self.destination.authority(),
-            backoff: Backoff::default(),
-        };
-        protocol::acquire(self.store.as_ref(), shard, id, claim).await
-    }
 }
 
-/// A shard that this worker holds.
-pub(super) struct Held {
-    pub(super) shard: Arc<dyn Shard>,
-    permit: Option<Permit>,
-    pub(super) offset: Option<Offset>,
-}
-
-impl Held {
-    pub(super) fn target<'a>(&'a mut self, stream: &'a StreamSpec, progress: &Progress) -> Target<'a> {
-        Target {
-            stream,
-            shard: self.shard.clone(),
-            permit: self.permit.as_mut(),
-            offset: &mut self.offset,
-            progress: progress.clone(),
-        }
-    }
-
-    /// Whether the permit still commits.
-    pub(super) fn check(&self) -> Result<()> {
-        self.permit.as_ref().map_or(Ok(()), Permit::check)
-    }
-
-    /// Removes what is no longer needed; that it failed is no failure of the load.
-    pub(super) async fn clean(&self) {
-        if let Some(permit) = &self.permit
-            && let Err(error) = self.shard.clean(permit).await
-        {
-            tracing::warn!(shard = %permit.shard(), "cleaning up failed: {error}");
-        }
-    }
-}
-
-/// A first load is always a full one: only it tells what was there before.
-fn range(request: &Request, stream: &StreamSpec, offset: Option<&Offset>) -> Result<Range> {
-    let overwrite = stream.write_mode == WriteMode::Overwrite;
-    let delta = |offset: &Offset| Range::Delta {
-        after: offset.watermark.clone(),
-    };
-    Ok(match (&request.load, offset) {
-        (Some(Wanted::Delta | Wanted::Backfill { .. }), _) if overwrite => {
-            return Err(Error::config(
-                "writeMode: overwrite replaces the whole table, so it has full loads only",
-            )
-            .advice("run it with `--full`, or choose writeMode upsert or append"));
-        }
-        (Some(Wanted::Backfill { from, to }), _) => Range::Backfill {
-            from: from.clone(),
-            to: to.clone(),
-        },
-        (_, None) | (Some(Wanted::Full), _) => Range::Full,
-        (Some(Wanted::Delta), Some(offset)) => delta(offset),
-        (None, Some(offset)) if !stream.cursor.is_empty() && !overwrite => delta(offset),
-        (None, Some(_)) => Range::Full,
-    })
-}
-
-/// Host and process, for people.
-fn owner() -> String {
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    format!("{}/{}", host.trim(), std::process::id())
+/// An interval in whole seconds, one at least.
+fn whole(interval: Duration) -> millrace_crds::Duration {
+    millrace_crds::Duration::from_secs(interval.as_secs().max(1))
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::engine) mod tests;

@@ -3,12 +3,16 @@
 //! In: a Flow. Out: for each stream its last commit and offset; when all of them were last loaded; which of them a run
 //! of a given name has loaded already. Nothing here is a ground for a commit: that is the destination's word.
 
-use jiff::Timestamp;
+use std::collections::HashSet;
 
-use super::{flow::Flow, offset::Offset, schedule::Last, streams};
+use jiff::Timestamp;
+use millrace_crds::schedule::Last;
+
+use super::{flow::Flow, offset::Offset, streams};
 use crate::{
     error::{Context, Result},
-    state::Revision,
+    protocol::{Committed, ShardId},
+    state::{Record, Revision, encode},
     stream::StreamSpec,
 };
 
@@ -17,10 +21,14 @@ use crate::{
 pub struct Standing {
     /// Its name.
     pub name: String,
+    /// The epoch of its last owner.
+    pub epoch: u64,
     /// Generation and number of its last commit.
     pub at: (u64, u64),
     /// What was stored with it; `None`: nothing was loaded yet.
     pub offset: Option<Offset>,
+    /// The bytes of its record.
+    pub bytes: u64,
     /// The last revisions, newest first.
     revisions: Vec<Revision>,
 }
@@ -30,22 +38,27 @@ pub struct Standing {
 /// # Errors
 /// What the store says.
 pub async fn standing(flow: &Flow) -> Result<Vec<Standing>> {
-    except(flow, &[]).await
+    let mut found = Vec::new();
+    let place = || format!("state {}", flow.store.place());
+    for (shard, record) in flow.store.load_all(&flow.plan.state.id).await.context(place())? {
+        if streams::takes(&flow.plan, &shard.stream)? {
+            found.push(Standing::of(shard, record.context(place())?)?);
+        }
+    }
+    Ok(found)
 }
 
 /// The streams that were delivered before, that the Flow still takes, and that are not among those `found` at the source
 /// now; says so. A file that went away takes its stream along, and nobody would hear of it. A store that cannot tell
 /// stops nothing: each stream's own record is what counts.
 pub async fn gone(flow: &Flow, found: &[StreamSpec]) -> Vec<String> {
-    let known = except(flow, found).await.unwrap_or_else(|error| {
+    let gone = delivered_but(flow, found).await.unwrap_or_else(|error| {
         tracing::debug!(
             flow = flow.name(),
             "what was delivered before cannot be told: {error}"
         );
         Vec::new()
     });
-    let delivered = known.into_iter().filter(|stream| stream.offset.is_some());
-    let gone: Vec<String> = delivered.map(|stream| stream.name).collect();
     for stream in &gone {
         tracing::warn!(
             flow = flow.name(),
@@ -56,36 +69,41 @@ pub async fn gone(flow: &Flow, found: &[StreamSpec]) -> Vec<String> {
     gone
 }
 
-async fn except(flow: &Flow, known: &[StreamSpec]) -> Result<Vec<Standing>> {
-    let mut found = Vec::new();
-    let place = || format!("state {}", flow.store.place());
-    for shard in flow
-        .store
-        .list(Some(&flow.plan.state.id))
-        .await
-        .context(place())?
-    {
-        let is_known = known.iter().any(|stream| stream.name == shard.stream);
-        if is_known || !streams::takes(&flow.plan, &shard.stream)? {
+async fn delivered_but(flow: &Flow, known: &[StreamSpec]) -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    let known: HashSet<&str> = known.iter().map(|stream| stream.name.as_str()).collect();
+    for shard in flow.store.list(Some(&flow.plan.state.id)).await? {
+        if known.contains(shard.stream.as_str()) || !streams::takes(&flow.plan, &shard.stream)? {
             continue;
         }
-        if let Some((record, _)) = flow.store.load(&shard).await.context(place())? {
-            let committed = record.edit.as_ref().map_or_else(
-                || record.committed.clone(),
-                |edit| crate::protocol::Committed {
-                    offset: edit.offset.clone(),
-                    ..record.committed.clone()
-                },
-            );
-            found.push(Standing {
-                name: shard.stream,
-                at: committed.at(),
-                offset: Offset::of(&committed)?,
-                revisions: record.history,
-            });
-        }
+        let Some((record, _)) = flow.store.load(&shard).await? else {
+            continue;
+        };
+        let stand = Standing::of(shard, record)?;
+        names.extend(stand.offset.is_some().then_some(stand.name));
     }
-    Ok(found)
+    Ok(names)
+}
+
+impl Standing {
+    fn of(shard: ShardId, record: Record) -> Result<Self> {
+        let bytes = encode(&shard, &record)?.len() as u64;
+        let committed = record.edit.as_ref().map_or_else(
+            || record.committed.clone(),
+            |edit| Committed {
+                offset: edit.offset.clone(),
+                ..record.committed.clone()
+            },
+        );
+        Ok(Self {
+            name: shard.stream,
+            epoch: record.epoch,
+            at: committed.at(),
+            offset: Offset::of(&committed)?,
+            bytes,
+            revisions: record.history,
+        })
+    }
 }
 
 /// When the streams were last loaded. `expected`: those that the Flow should have; one that was never loaded makes the

@@ -1,6 +1,6 @@
 //! A lane: one reader thread and one working thread, joined by a bounded channel.
 //!
-//! In: a [`Load`] whose partitions are dealt to the lanes one by one. Out: each lane's [`Work`], full of rows. Threads
+//! In: a [`Load`] whose partitions are dealt to the lanes one by one ([`Deal`]). Out: each lane's [`Work`], full of rows. Threads
 //! of their own, since both sides compute: a connector may decode and a stage may compress without starving anybody.
 //! Not the runtime's threads for what blocks: these are limited, and readers that hold all of them would wait for ever
 //! for those who take their rows.
@@ -10,6 +10,7 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
+use async_trait::async_trait;
 use tokio::{
     runtime::Handle,
     sync::{oneshot, watch},
@@ -40,6 +41,56 @@ pub trait Work: Send + 'static {
     }
 }
 
+/// Which part comes next, for lanes that are free.
+#[async_trait]
+pub trait Deal: Send + Sync {
+    /// The number of a part that nobody else reads; `None`: nothing is left.
+    ///
+    /// # Errors
+    /// Stops the load.
+    async fn next(&self) -> Result<Option<usize>>;
+    /// No further part is wanted.
+    fn stop(&self);
+}
+
+/// Parts in their order.
+pub struct InOrder {
+    next: AtomicUsize,
+    end: usize,
+}
+
+impl InOrder {
+    /// All parts of a load.
+    #[must_use]
+    pub fn all(load: &dyn Load) -> Arc<Self> {
+        Arc::new(Self {
+            next: AtomicUsize::new(0),
+            end: load.partitions(),
+        })
+    }
+
+    /// One part alone.
+    #[must_use]
+    pub fn one(part: usize) -> Arc<Self> {
+        Arc::new(Self {
+            next: AtomicUsize::new(part),
+            end: part + 1,
+        })
+    }
+}
+
+#[async_trait]
+impl Deal for InOrder {
+    async fn next(&self) -> Result<Option<usize>> {
+        let part = self.next.fetch_add(1, Ordering::Relaxed);
+        Ok((part < self.end).then_some(part))
+    }
+
+    fn stop(&self) {
+        self.next.store(usize::MAX / 2, Ordering::Relaxed);
+    }
+}
+
 /// Limits of all lanes of a load.
 pub struct Limits {
     /// Rows that may wait in one lane.
@@ -48,17 +99,17 @@ pub struct Limits {
     pub budget: Budget,
 }
 
-/// Reads all partitions through as many lanes as there are `works`, and gives the works back.
+/// Reads the partitions that are dealt through as many lanes as there are `works`, and gives the works back.
 ///
 /// # Errors
 /// The first error of any lane; the others are stopped.
 pub async fn run<W: Work>(
     load: Arc<dyn Load>,
+    deal: Arc<dyn Deal>,
     works: Vec<W>,
     limits: &Limits,
     progress: &Progress,
 ) -> Result<Vec<W>> {
-    let next = Arc::new(AtomicUsize::new(0));
     // Goes as this future goes, also where somebody gives it up.
     let (_wanted, unwanted) = watch::channel(());
     let mut tasks = Vec::new();
@@ -66,7 +117,7 @@ pub async fn run<W: Work>(
         let (sender, receiver) = channel(limits.buffer_rows, &limits.budget);
         tasks.push((
             spawn_read(
-                read(load.clone(), next.clone(), sender, progress.clone()),
+                read(load.clone(), deal.clone(), sender, progress.clone()),
                 unwanted.clone(),
             ),
             spawn_work(work, receiver),
@@ -81,7 +132,7 @@ pub async fn run<W: Work>(
             Ok(work) => works.push(work),
             Err(error) => {
                 // No further partition is begun by the lanes that are still at work.
-                next.store(usize::MAX / 2, Ordering::Relaxed);
+                deal.stop();
                 first.get_or_insert(error);
             }
         }
@@ -140,12 +191,8 @@ async fn ended<T>(thread: Thread<T>) -> Result<T> {
     thread?.await.unwrap_or_else(died)
 }
 
-async fn read(load: Arc<dyn Load>, next: Arc<AtomicUsize>, sender: Sender, progress: Progress) -> Result<()> {
-    loop {
-        let partition = next.fetch_add(1, Ordering::Relaxed);
-        if partition >= load.partitions() {
-            return Ok(());
-        }
+async fn read(load: Arc<dyn Load>, deal: Arc<dyn Deal>, sender: Sender, progress: Progress) -> Result<()> {
+    while let Some(partition) = deal.next().await? {
         let mut reader = load
             .read(partition)
             .await
@@ -163,6 +210,7 @@ async fn read(load: Arc<dyn Load>, next: Arc<AtomicUsize>, sender: Sender, progr
             return Ok(());
         }
     }
+    Ok(())
 }
 
 #[cfg(test)]

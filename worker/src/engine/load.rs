@@ -4,8 +4,13 @@
 //! changed. A full load commits once, at its end: readers of the destination never see half of it, and a load that
 //! failed has deleted nothing.
 
-use std::{path::Path, sync::Arc, time::Instant};
+use std::{
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+    time::Instant,
+};
 
+use arrow::datatypes::SchemaRef;
 use jiff::Timestamp;
 use millrace_crds::{flow::WriteMode, plan::Plan};
 
@@ -13,11 +18,13 @@ use super::{
     counts::Counts,
     dead_letter::{DeadLetters, Place},
     deliver::{self, Added, Keyed, Output, Plain},
-    lane::{self, Limits},
+    lane::{self, InOrder, Limits},
     offset::{Digest, Offset, Sum},
     pipeline,
+    portions::Portions,
     prepare::{Pipeline, Preparer},
     progress::{Phase, Progress},
+    shared::{Fetched, Gather, Lead, Sharing, Wish},
 };
 use crate::{
     connector::{
@@ -25,17 +32,21 @@ use crate::{
     },
     diff::{
         buckets::Buckets,
-        candidates::{Candidates, Kept},
+        candidates::{Candidate, Candidates, Kept},
         decide::{Decisions, Scope, decide},
         index::Index,
         matcher::Matcher,
     },
     error::{Context, Error, Result},
     protocol::{self, Commit, Permit},
+    scratch::Scratch,
     state::{Run, Store},
     stream::StreamSpec,
-    types::odcs_fields,
+    types::{arrow_schema, odcs_fields},
 };
+
+/// The cause of a commit after which the same load goes on.
+const PORTION: &str = "portion";
 
 /// What the loads of a Flow share.
 pub struct Setting {
@@ -51,14 +62,14 @@ pub struct Setting {
     pub lanes: usize,
     /// Rows and bytes that may wait.
     pub limits: Limits,
-    /// Where scratch directories are made; `None`: the system's temporary directory.
-    pub scratch: Option<std::path::PathBuf>,
     /// Full loads may delete more than the Flow's limit.
     pub allow_deletes: bool,
     /// The destination, beside which refused rows go.
     pub destination_system: System,
     /// Nothing is staged or committed; the counts are what a run would do.
     pub dry_run: bool,
+    /// Other pods help to read.
+    pub sharing: Option<Sharing>,
     /// The run's id.
     pub run: String,
 }
@@ -77,15 +88,45 @@ pub struct Target<'a> {
     pub progress: Progress,
 }
 
-/// Loads one range of one stream.
+/// Loads one range of one stream, and adds to its counts. What was committed while the rest was still read is taken from
+/// the range: it stays committed, whatever comes after it.
 ///
 /// # Errors
-/// Whatever stops the load; nothing was committed then.
-pub async fn load(setting: &Setting, target: &mut Target<'_>, range: &Range) -> Result<Counts> {
+/// Whatever stops the load; nothing of what is left in `range` was committed then.
+pub async fn load(
+    setting: &Setting,
+    target: &mut Target<'_>,
+    range: &mut Range,
+    counts: &mut Counts,
+) -> Result<()> {
     target.progress.enter(Phase::Reading);
-    let load = setting.source.load(target.stream, range).await?;
+    let mut load = setting.source.load(target.stream, range).await?;
+    if let Some(parts) = setting
+        .sharing
+        .as_ref()
+        .and_then(|sharing| sharing.parts(target.stream, load.as_ref()))
+    {
+        let finer = StreamSpec {
+            partitions: Some(parts),
+            ..target.stream.clone()
+        };
+        load = setting.source.load(&finer, range).await?;
+    }
     target.progress.expect(load.estimate());
-    run(setting, target, range, load).await
+    // What a person made the state forget may still be at the destination, where only a full load finds what is gone.
+    if let Some(permit) = &target.permit
+        && let Some(portions) = Portions::of(&load, target.stream, range, permit.last().generation == 0)
+    {
+        load = Arc::new(portions);
+    }
+    loop {
+        counts.add(&run(setting, target, range, load.clone()).await?);
+        if !load.goes_on() {
+            return Ok(());
+        }
+        let after = target.offset.as_ref().and_then(|offset| offset.watermark.clone());
+        *range = Range::Delta { after };
+    }
 }
 
 /// Takes an open load to its commit.
@@ -99,13 +140,16 @@ pub async fn run(
     load: Arc<dyn Load>,
 ) -> Result<Counts> {
     let started = Instant::now();
-    let scratch = deliver::scratch(setting.scratch.as_deref())?;
+    let scratch = Scratch::new()?;
     let offset = match target.offset.as_ref() {
         Some(offset) => offset.clone(),
         None => first_offset(target.shard.as_ref()).await?,
     };
     let dead_letters = Arc::new(dead_letters(setting, target));
-    let (plan, reader) = (&setting.plan, load.schema());
+    let plan = &setting.plan;
+    let Some(reader) = columns(load.as_ref(), &offset)? else {
+        return nothing(target, load.as_ref()).await;
+    };
     let pipeline = Arc::new(pipeline::settle(
         plan,
         target.stream,
@@ -126,8 +170,41 @@ pub async fn run(
     };
     let mut counts = work.run().await?;
     counts.seconds = started.elapsed().as_secs_f64();
+    if !setting.dry_run {
+        target.progress.loaded(counts.delivered(), counts.refused);
+    }
     target.progress.enter(Phase::Done);
     Ok(counts)
+}
+
+/// The columns of a load. A reader that knows none before it has rows, and has none, has those that were delivered before;
+/// `None`: nothing ever was.
+fn columns(load: &dyn Load, offset: &Offset) -> Result<Option<SchemaRef>> {
+    let columns = load.schema();
+    if !columns.fields().is_empty() {
+        return Ok(Some(columns));
+    }
+    match offset.schema.as_slice() {
+        [] => Ok(None),
+        delivered => arrow_schema(delivered).map(Some),
+    }
+}
+
+/// Reads what has no columns to its end: it must have no rows.
+async fn nothing(target: &Target<'_>, load: &dyn Load) -> Result<Counts> {
+    for partition in 0..load.partitions() {
+        let mut reader = load.read(partition).await?;
+        while let Some(payload) = reader.next().await? {
+            if payload.batch.num_rows() + payload.refused.len() > 0 {
+                return Err(Error::bug(format!(
+                    "stream {}: rows without columns",
+                    target.stream.name
+                )));
+            }
+        }
+    }
+    target.progress.enter(Phase::Done);
+    Ok(Counts::default())
 }
 
 fn dead_letters(setting: &Setting, target: &Target<'_>) -> DeadLetters {
@@ -198,18 +275,49 @@ impl Attempt<'_, '_> {
         let index = Arc::new(index);
         let keyed = !self.pipeline.key.is_empty();
         let repeated = indexed && !index.is_empty() && self.load.repeats();
-        let delivery = if repeated || keyed && (indexed || replace) {
-            self.compared(index, replace).await?
+        let compared = repeated || keyed && (indexed || replace);
+        // Rows that are compared with nothing are all new: so helpers need to know one way only.
+        let comparable = compared || *self.range == Range::Full && index.is_empty();
+        let lead = match &self.setting.sharing {
+            Some(sharing) if comparable => self.lead(sharing, &index).await?,
+            _ => None,
+        };
+        let delivery = if compared || lead.is_some() {
+            self.compared(index, replace, lead).await?
         } else {
             self.plain(replace, indexed).await?
         };
         self.commit(delivery, replace).await
     }
 
-    /// An index is kept where the destination commits it with the data, except where every load replaces all.
+    /// Rows are looked for in the index while they are read.
+    fn is_matching(&self, index: &Index) -> bool {
+        // Where a key has come more than once, all is read again.
+        *self.range == Range::Full && !index.is_empty() && self.load.rereads()
+    }
+
+    /// Asks other pods to help, where they can.
+    async fn lead(&self, sharing: &Sharing, index: &Index) -> Result<Option<Arc<Lead>>> {
+        let Some(permit) = self.target.permit.as_deref() else {
+            return Ok(None);
+        };
+        let wish = Wish {
+            run: &self.setting.run,
+            stream: self.target.stream,
+            range: self.range,
+            load: self.load.as_ref(),
+            permit,
+            offset: &self.offset,
+            delivered: &self.pipeline.schema,
+            matching: self.is_matching(index),
+            held: self.setting.authority == Authority::Destination,
+        };
+        sharing.lead(wish).await
+    }
+
+    /// An index is kept where one is committed with the data, except where every load replaces all.
     fn keeps_index(&self) -> bool {
-        self.setting.authority == Authority::Destination
-            && self.target.stream.write_mode != WriteMode::Overwrite
+        self.target.shard.keeps_index() && self.target.stream.write_mode != WriteMode::Overwrite
     }
 
     fn lanes(&self) -> usize {
@@ -277,6 +385,7 @@ impl Attempt<'_, '_> {
         }
         let lanes = lane::run(
             self.load.clone(),
+            InOrder::all(self.load.as_ref()),
             lanes,
             &self.setting.limits,
             &self.target.progress,
@@ -295,7 +404,7 @@ impl Attempt<'_, '_> {
     }
 
     /// Rows are compared with what was delivered; only what differs goes to the destination.
-    async fn compared(&self, index: Arc<Index>, replace: bool) -> Result<Delivery> {
+    async fn compared(&self, index: Arc<Index>, replace: bool, lead: Option<Arc<Lead>>) -> Result<Delivery> {
         let keyed = !self.pipeline.key.is_empty();
         let full = *self.range == Range::Full;
         let scope = match (keyed, full && !replace) {
@@ -303,14 +412,18 @@ impl Attempt<'_, '_> {
             (true, true) => Scope::Full,
             (true, false) => Scope::Delta,
         };
-        let matching = full && !index.is_empty();
-        let (mut counts, mut kept, mut decisions) = self.compare(&index, scope, matching).await?;
+        let matching = self.is_matching(&index);
+        let compared = self.compare(&index, scope, matching, lead.as_ref()).await;
+        if let Some(lead) = lead {
+            lead.close().await;
+        }
+        let (mut counts, mut kept, mut decisions) = compared?;
         if decisions.ambiguous {
             tracing::debug!(
                 stream = self.target.stream.name,
                 "a key or row came more than once: comparing again, row by row"
             );
-            (counts, kept, decisions) = self.compare(&index, scope, false).await?;
+            (counts, kept, decisions) = self.compare(&index, scope, false, None).await?;
         }
         let (plan, absent) = (&self.setting.plan, decisions.counts.absent);
         deliver::guard(
@@ -320,7 +433,7 @@ impl Attempt<'_, '_> {
             self.setting.allow_deletes,
         )?;
         self.target.progress.enter(Phase::Writing);
-        let (staged, sum) = self.stage(&index, kept, &decisions, replace).await?;
+        let (staged, sum) = self.stage(&index, &kept, &decisions, replace).await?;
         counts.decided(decisions.counts);
         Ok(Delivery {
             counts,
@@ -335,6 +448,7 @@ impl Attempt<'_, '_> {
         index: &Arc<Index>,
         scope: Scope,
         matching: bool,
+        lead: Option<&Arc<Lead>>,
     ) -> Result<(Counts, Vec<Kept>, Decisions)> {
         let buckets = Arc::new(Buckets::new(self.scratch, "candidates"));
         let (schema, rekeyed) = (&self.pipeline.schema, self.pipeline.rekeyed);
@@ -349,21 +463,24 @@ impl Attempt<'_, '_> {
             });
         }
         self.pipeline.dead_letters.clear().await;
-        let lanes = lane::run(
-            self.load.clone(),
-            lanes,
-            &self.setting.limits,
-            &self.target.progress,
-        )
-        .await?;
+        let (lanes, fetched) = self.read(lanes, lead, &buckets).await?;
         self.target.progress.enter(Phase::Comparing);
         let (mut counts, mut kept, mut seen) =
             (Counts::default(), Vec::new(), roaring::RoaringTreemap::new());
         let mut contested = false;
+        let mut parts = Vec::new();
         for lane in lanes {
-            counts.add(&lane.counts);
-            kept.push(lane.candidates.finish()?);
             let found = lane.matcher.map(Matcher::into_seen).unwrap_or_default();
+            parts.push((lane.counts, lane.candidates.finish()?, found));
+        }
+        parts.extend(
+            fetched
+                .into_iter()
+                .map(|part| (part.counts, part.kept, part.seen)),
+        );
+        for (part, rows, found) in parts {
+            counts.add(&part);
+            kept.push(rows);
             // Two lanes found the same entry: the same key and content twice in one load.
             let twice = seen.intersection_len(&found);
             counts.unchanged -= twice;
@@ -379,6 +496,35 @@ impl Attempt<'_, '_> {
             decisions.map_err(|error| Error::bug(format!("the comparison died: {error}")))??;
         decisions.ambiguous |= contested;
         Ok((counts, kept, decisions))
+    }
+
+    /// Reads through these lanes, and takes what others have read.
+    async fn read(
+        &self,
+        lanes: Vec<Keyed>,
+        lead: Option<&Arc<Lead>>,
+        buckets: &Buckets<Candidate>,
+    ) -> Result<(Vec<Keyed>, Vec<Fetched>)> {
+        let (load, limits, progress) = (self.load.clone(), &self.setting.limits, &self.target.progress);
+        let Some(lead) = lead else {
+            let deal = InOrder::all(load.as_ref());
+            return Ok((lane::run(load, deal, lanes, limits, progress).await?, Vec::new()));
+        };
+        let into = Gather {
+            buckets,
+            letters: &self.pipeline.dead_letters,
+            scratch: self.scratch,
+            lanes: lanes.len(),
+            identity: self.pipeline.rekeyed,
+        };
+        let fetched = Mutex::default();
+        let lanes = tokio::select! {
+            lanes = lane::run(load, lead.clone(), lanes, limits, progress) => lanes?,
+            failed = lead.fetch(&into, &fetched, progress) => match failed? {},
+        };
+        let mut fetched = fetched.into_inner().unwrap_or_else(PoisonError::into_inner);
+        fetched.sort_by_key(|part| part.number);
+        Ok((lanes, fetched))
     }
 
     /// Deletes are found by absence only where every key was read.
@@ -397,19 +543,24 @@ impl Attempt<'_, '_> {
     async fn stage(
         &self,
         index: &Index,
-        kept: Vec<Kept>,
+        kept: &[Kept],
         decisions: &Decisions,
         replace: bool,
     ) -> Result<(Vec<Staged>, Sum)> {
         let (added, indexed) = (self.added()?, self.keeps_index());
         let (mut staged, mut sum) = (Vec::new(), Sum::default());
-        for (lane, kept) in kept.iter().enumerate().filter(|(_, kept)| kept.rows > 0) {
+        let kept: Vec<&Kept> = kept.iter().filter(|kept| kept.rows > 0).collect();
+        // The parts of others are as many as the source has; files are made for each lane, not for each part.
+        let each = kept.len().div_ceil(self.lanes()).max(1);
+        for (lane, kept) in kept.chunks(each).enumerate() {
             let mut output = self.output(&added, lane, replace, indexed).await?;
-            sum.merge(deliver::stage_winners(kept, decisions, &mut output).await?);
+            for kept in kept {
+                sum.merge(deliver::stage_winners(kept, decisions, &mut output).await?);
+            }
             staged.push(output.finish().await?);
         }
         if !decisions.gone.is_empty() {
-            let mut output = self.output(&added, kept.len(), replace, indexed).await?;
+            let mut output = self.output(&added, staged.len(), replace, indexed).await?;
             deliver::stage_gone(index, decisions, &self.pipeline.schema, &mut output).await?;
             staged.push(output.finish().await?);
         }
@@ -440,9 +591,7 @@ impl Attempt<'_, '_> {
             self.pipeline.dead_letters.finish().await.context("dead letter")?;
         }
         let watermark = self.watermark();
-        let moved = watermark != self.offset.watermark
-            && delivery.counts.read > 0
-            && matches!(self.range, Range::Delta { .. });
+        let moved = self.has_moved(watermark.as_ref(), delivery.counts.read);
         if same && !first {
             delivery.counts.unchanged = std::mem::take(&mut delivery.counts.inserted);
         }
@@ -458,31 +607,13 @@ impl Attempt<'_, '_> {
             }
             return Ok(delivery.counts);
         }
-        let now = Timestamp::now().to_string();
-        let mut offset = Offset {
-            watermark,
-            digest: delivery.digest,
-            schema: odcs_fields(self.pipeline.contract.schema()),
-            columns: pipeline::columns(&self.pipeline.schema),
-            ..self.offset
-        };
-        let cause = match self.range {
-            Range::Full => {
-                offset.full_load = Some(now);
-                "full"
-            }
-            Range::Delta { .. } => {
-                offset.delta_load = Some(now);
-                "delta"
-            }
-            Range::Backfill { .. } => "backfill",
-        };
+        let (offset, cause) = self.next(watermark, delivery.digest);
         self.target.progress.enter(Phase::Committing);
         let Some(permit) = self.target.permit.as_deref_mut() else {
             return Err(Error::bug("a load without a permit came to its commit"));
         };
         let (generation, seq) = permit.next(replace);
-        let commit = Commit {
+        let mut commit = Commit {
             generation,
             seq,
             nonce: protocol::nonce(),
@@ -491,6 +622,7 @@ impl Attempt<'_, '_> {
             dead: delivery.dead,
             replace,
         };
+        self.target.shard.seal(&mut commit).await?;
         let run = Run {
             id: self.setting.run.clone(),
             cause: cause.to_owned(),
@@ -516,6 +648,43 @@ impl Attempt<'_, '_> {
             crate::failpoint::hit("ack.after")?;
         }
         Ok(delivery.counts)
+    }
+
+    /// The offset after this load, and the cause that its commit names.
+    fn next(&self, watermark: Option<Position>, digest: Option<Digest>) -> (Offset, &'static str) {
+        let now = Some(Timestamp::now().to_string());
+        let mut offset = Offset {
+            watermark,
+            reader: Some(Offset::reader_of(&self.setting.plan)),
+            indexed: self.keeps_index(),
+            digest,
+            schema: odcs_fields(self.pipeline.contract.schema()),
+            columns: pipeline::columns(&self.pipeline.schema),
+            ..self.offset.clone()
+        };
+        let cause = match self.range {
+            Range::Full => {
+                offset.full_load = now;
+                "full"
+            }
+            Range::Delta { .. } => {
+                offset.delta_load = now;
+                "delta"
+            }
+            Range::Backfill { .. } => {
+                offset.reader.clone_from(&self.offset.reader);
+                "backfill"
+            }
+        };
+        (offset, if self.load.goes_on() { PORTION } else { cause })
+    }
+
+    /// Whether the watermark is worth a commit of its own: rows were passed over, or a delta can follow where none could.
+    fn has_moved(&self, watermark: Option<&Position>, read: u64) -> bool {
+        let before = self.offset.watermark.as_ref();
+        let gained = before.is_none() && watermark.is_some();
+        let taken_over = self.offset.reader.is_none() && *self.range == Range::Full;
+        taken_over || gained || watermark != before && read > 0 && matches!(self.range, Range::Delta { .. })
     }
 
     /// A backfill leaves the watermark where it is.

@@ -1,6 +1,6 @@
 //! What the engine stores with every commit: all that the next load needs to know of the last one.
 
-use millrace_crds::schema::Field;
+use millrace_crds::{plan::Plan, schema::Field};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -16,6 +16,12 @@ pub struct Offset {
     /// Where the next delta begins.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub watermark: Option<Position>,
+    /// Whose watermark it is, `type/engine`: it means nothing to another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reader: Option<String>,
+    /// An index was committed with it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub indexed: bool,
     /// The seed of the row hashes in the index, drawn once: nobody can prepare rows that collide.
     pub seed: u64,
     /// The schema that was delivered, which `freeze` and `evolve` compare with.
@@ -58,6 +64,13 @@ impl Offset {
                     .advice("look at it with `millrace state show`, and bring an earlier one back with `millrace state restore`")
             }),
         }
+    }
+
+    /// The reader of a plan.
+    #[must_use]
+    pub fn reader_of(plan: &Plan) -> String {
+        let system = &plan.source.system;
+        format!("{}/{}", system.type_, system.engine)
     }
 
     /// As it is stored.

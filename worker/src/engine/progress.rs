@@ -2,8 +2,10 @@
 
 use std::sync::{
     Arc, OnceLock,
-    atomic::{AtomicU8, AtomicU64, Ordering},
+    atomic::{AtomicI64, AtomicU8, AtomicU64, Ordering},
 };
+
+use jiff::Timestamp;
 
 use crate::connector::Estimate;
 
@@ -44,6 +46,11 @@ struct Counters {
     bytes: AtomicU64,
     phase: AtomicU8,
     estimate: OnceLock<Estimate>,
+    first_read: OnceLock<Timestamp>,
+    written: AtomicU64,
+    refused: AtomicU64,
+    /// Milliseconds since 1970; 0: never.
+    last_load: AtomicI64,
 }
 
 impl Progress {
@@ -55,6 +62,40 @@ impl Progress {
     /// Enters a phase.
     pub fn enter(&self, phase: Phase) {
         self.0.phase.store(phase as u8, Ordering::Relaxed);
+        if phase == Phase::Reading {
+            self.0.first_read.get_or_init(Timestamp::now);
+        }
+    }
+    /// A load is committed: it has delivered and refused so many rows.
+    pub fn loaded(&self, written: u64, refused: u64) {
+        self.0.written.fetch_add(written, Ordering::Relaxed);
+        self.0.refused.fetch_add(refused, Ordering::Relaxed);
+        let now = Timestamp::now().as_millisecond();
+        self.0.last_load.store(now, Ordering::Relaxed);
+    }
+    /// Rows delivered and refused by the loads that are committed.
+    #[must_use]
+    pub fn delivered(&self) -> (u64, u64) {
+        (
+            self.0.written.load(Ordering::Relaxed),
+            self.0.refused.load(Ordering::Relaxed),
+        )
+    }
+    /// When the last load was committed.
+    #[must_use]
+    pub fn last_load(&self) -> Option<Timestamp> {
+        let millis = self.0.last_load.load(Ordering::Relaxed);
+        Timestamp::from_millisecond(millis).ok().filter(|_| millis > 0)
+    }
+    /// Whether these are the same counters.
+    #[must_use]
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+    /// When the source was first asked for rows.
+    #[must_use]
+    pub fn first_read(&self) -> Option<Timestamp> {
+        self.0.first_read.get().copied()
     }
     /// Notes what is to come.
     pub fn expect(&self, estimate: Estimate) {

@@ -3,9 +3,6 @@
 //! In: rules, the Flow's choice, and what discovery found. Out: settled [`StreamSpec`]s, or an error that names the
 //! stream, and what exists instead.
 
-use std::sync::Arc;
-
-use arrow::datatypes::Schema;
 use millrace_crds::{
     flow::WriteMode,
     plan::{Plan, SourcePlan, StreamRule, StreamSelect},
@@ -112,14 +109,7 @@ pub fn offline(plan: &Plan, name: &str) -> Result<StreamSpec> {
         .iter()
         .map(Rule::new)
         .collect::<Result<Vec<_>>>()?;
-    let info = StreamInfo {
-        name: name.to_owned(),
-        schema: Arc::new(Schema::empty()),
-        primary_key: Vec::new(),
-        cursors: Vec::new(),
-        rows: None,
-        trouble: None,
-    };
+    let info = StreamInfo::named(name.to_owned());
     Ok(StreamSpec {
         discovered: None,
         ..spec(plan.destination.write_mode, &rules, &info)

@@ -7,7 +7,7 @@ mod infer;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::HashMap, ops::Range, sync::Arc};
+use std::{collections::HashMap, ops::Range};
 
 use arrow::{
     array::{ArrayRef, RecordBatch, RecordBatchOptions},
@@ -65,26 +65,25 @@ async fn line_after(storage: &Storage, object: &Object, target: u64) -> Result<u
     Ok(object.size)
 }
 
+/// Makes payloads of lines.
+pub(crate) struct Decoder {
+    schema: SchemaRef,
+    columns: HashMap<String, usize>,
+}
+
 /// Reads one range of one file.
 pub(crate) struct NdjsonReader {
     window: Window,
-    schema: SchemaRef,
-    columns: Arc<HashMap<String, usize>>,
+    decoder: Decoder,
     place: Place,
 }
 
 impl NdjsonReader {
     /// `window` begins at a line.
     pub(crate) fn new(window: Window, schema: SchemaRef, place: Place) -> Self {
-        let names = schema
-            .fields()
-            .iter()
-            .enumerate()
-            .map(|(index, field)| (field.name().clone(), index));
         Self {
             window,
-            columns: Arc::new(names.collect()),
-            schema,
+            decoder: Decoder::new(schema),
             place,
         }
     }
@@ -96,22 +95,44 @@ impl NdjsonReader {
         if end == 0 {
             return Ok(None);
         }
-        let mut lines = Lines::new(self.schema.fields().len());
-        let consumed = lines.read(&bytes[..end], &self.columns);
-        let payload = self.payload(&bytes[..consumed], &lines)?;
+        let (payload, consumed) = self.decoder.decode(&bytes[..end], &self.place)?;
         self.place.pass(&self.window.bytes()[..consumed]);
         self.window.consume(consumed);
         Ok(Some(payload))
     }
+}
 
-    fn payload(&self, bytes: &[u8], lines: &Lines<'_>) -> Result<Payload> {
+impl Decoder {
+    /// For lines with these columns.
+    pub(crate) fn new(schema: SchemaRef) -> Self {
+        let names = schema.fields().iter().enumerate();
+        Self {
+            columns: names
+                .map(|(index, field)| (field.name().clone(), index))
+                .collect(),
+            schema,
+        }
+    }
+
+    /// A payload of the first lines, at most as many as a batch holds, and the bytes that they take; `place` is where
+    /// they stand.
+    ///
+    /// # Errors
+    /// `config` where JSON cannot hold the type of a column.
+    pub(crate) fn decode(&self, bytes: &[u8], place: &Place) -> Result<(Payload, usize)> {
+        let mut lines = Lines::new(self.schema.fields().len());
+        let consumed = lines.read(bytes, &self.columns);
+        Ok((self.payload(&bytes[..consumed], &lines, place)?, consumed))
+    }
+
+    fn payload(&self, bytes: &[u8], lines: &Lines<'_>, place: &Place) -> Result<Payload> {
         let mut wrong = Vec::new();
         let batch = self.batch(lines, &mut wrong)?;
         let broken = |row: usize| lines.broken.iter().any(|(broken, _)| *broken == row);
         let mut unfit = Vec::new();
         for (row, reason) in &lines.broken {
             let read = lines.text(bytes, *row);
-            let letter = self.refuse(bytes, lines, *row, reason.clone(), "parse", read);
+            let letter = refuse(bytes, lines, *row, (reason.clone(), "parse"), read, place);
             unfit.push(UnfitRow {
                 row: *row,
                 columns: Vec::new(),
@@ -123,7 +144,7 @@ impl NdjsonReader {
         for wrong in wrong.chunk_by(|one, other| one.row == other.row) {
             let row = wrong[0].row;
             let (reason, read) = self.misfit(wrong, lines, &batch)?;
-            let letter = self.refuse(bytes, lines, row, reason, "type", read);
+            let letter = refuse(bytes, lines, row, (reason, "type"), read, place);
             let columns = wrong.iter().map(|wrong| self.column_of(&wrong.path));
             unfit.push(UnfitRow {
                 row,
@@ -134,9 +155,7 @@ impl NdjsonReader {
         unfit.sort_by_key(|unfit| unfit.row);
         let mut payload = Payload::new(batch);
         payload.unfit = unfit;
-        payload.metadata = self
-            .place
-            .metadata(&bytes[..lines.starts.first().map_or(0, |line| line.start)]);
+        payload.metadata = place.metadata(&bytes[..lines.starts.first().map_or(0, |line| line.start)]);
         Ok(payload)
     }
 
@@ -182,23 +201,22 @@ impl NdjsonReader {
                 .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
         })
     }
+}
 
-    fn refuse(
-        &self,
-        bytes: &[u8],
-        lines: &Lines<'_>,
-        row: usize,
-        reason: String,
-        kind: &str,
-        read: Value,
-    ) -> Refused {
-        let place = self.place.at(&bytes[..lines.starts[row].start]);
-        Refused {
-            reason,
-            kind: kind.to_owned(),
-            place,
-            row: read,
-        }
+/// A row that is refused, with its reason and the kind of that.
+fn refuse(
+    bytes: &[u8],
+    lines: &Lines<'_>,
+    row: usize,
+    (reason, kind): (String, &str),
+    read: Value,
+    place: &Place,
+) -> Refused {
+    Refused {
+        reason,
+        kind: kind.to_owned(),
+        place: place.at(&bytes[..lines.starts[row].start]),
+        row: read,
     }
 }
 

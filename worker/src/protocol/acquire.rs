@@ -61,6 +61,27 @@ pub async fn acquire(store: &dyn Store, shard: &dyn Shard, id: &ShardId, claim: 
     Ok(permit)
 }
 
+/// What a new owner would go on from, with nothing taken over; `None`: nothing was ever committed.
+///
+/// # Errors
+/// As [`acquire`], but for what speaks of owners.
+pub async fn peek(
+    store: &dyn Store,
+    shard: &dyn Shard,
+    id: &ShardId,
+    authority: Authority,
+) -> Result<Option<Committed>> {
+    let loaded = store.load(id).await?;
+    let found = shard.last_committed().await?;
+    match loaded {
+        None => Ok(found),
+        Some((record, _)) => {
+            let Recovered { last, .. } = recover::reconcile(id, &record, found.as_ref(), authority)?;
+            Ok(Some(last))
+        }
+    }
+}
+
 /// Writes the record that makes this worker the owner of a new epoch.
 async fn raise(
     store: &dyn Store,

@@ -39,6 +39,7 @@ pub(super) async fn deliver(permit: &mut Permit, shard: &dyn Shard, commit: &Com
                     error
                 });
             }
+            Outcome::Lost(error) => return Err(error),
             Outcome::Fenced => REFUSED.to_owned(),
             Outcome::Unknown(why) => why,
         };

@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    path::{Path, PathBuf},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -14,7 +13,6 @@ use super::{Claim, Commit, Committed, Epoch, Outcome, Permit, ShardId, acquire, 
 use crate::{
     backoff::Backoff,
     connector::{Authority, Shard, Stage, StageRequest, Staged},
-    diff::segment::SegmentRef,
     error::{Error, ErrorKind, Result},
     state::{HARD_LIMIT, Objects, Run, Store, admin},
     storage::cas::{CasStore, MemoryCas},
@@ -43,9 +41,6 @@ impl Shard for Table {
         }
         row.epoch = epoch;
         Ok(Some(row.clone()))
-    }
-    async fn segment(&self, _segment: &SegmentRef, _scratch: &Path) -> Result<PathBuf> {
-        Err(Error::bug("no index"))
     }
     async fn stage(&self, _permit: &Permit, _request: StageRequest) -> Result<Box<dyn Stage>> {
         Err(Error::bug("nothing is staged"))

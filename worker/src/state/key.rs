@@ -14,7 +14,7 @@ const LONGEST: usize = 180;
 const KEPT: usize = 100;
 
 /// The component for a name.
-pub(super) fn encode(name: &str) -> String {
+pub(crate) fn encode(name: &str) -> String {
     let mut text = String::with_capacity(name.len());
     for (place, byte) in name.bytes().enumerate() {
         match byte {

@@ -10,15 +10,19 @@ use super::{Cas, Record, Store, Version, codec, key};
 use crate::{
     error::{Context, Error, Result},
     protocol::ShardId,
-    storage::cas::CasStore,
+    storage::{Storage, cas::CasStore},
 };
 
 const HEAD: &str = "HEAD.json";
+/// The directory of the files beside the records. No state has such a name.
+const FILES: &str = "_files";
 
 /// State records over any place that compares and swaps.
 #[derive(Clone)]
 pub struct Objects {
     place: Arc<dyn CasStore>,
+    /// The same place, for files.
+    files: Option<Storage>,
     /// Set once conditional writes were seen to be honoured.
     probed: Arc<OnceCell<()>>,
 }
@@ -29,16 +33,26 @@ impl Objects {
     pub fn new(place: Arc<dyn CasStore>) -> Self {
         Self {
             place,
+            files: None,
             probed: Arc::default(),
         }
     }
 
+    /// With room for files in `storage`, as `_files/STATE/STREAM/...`.
+    #[must_use]
+    pub fn with_files(self, storage: Storage) -> Self {
+        Self {
+            files: Some(storage),
+            ..self
+        }
+    }
+
+    fn directory(shard: &ShardId) -> String {
+        format!("{}/{}", key::encode(&shard.state), key::encode(&shard.stream))
+    }
+
     fn key(shard: &ShardId) -> String {
-        format!(
-            "{}/{}/{HEAD}",
-            key::encode(&shard.state),
-            key::encode(&shard.stream)
-        )
+        format!("{}/{HEAD}", Self::directory(shard))
     }
 
     /// The shard of a key: from the names, or from the record where a name was cut. Other objects have none.
@@ -91,6 +105,21 @@ impl Store for Objects {
             .await
     }
 
+    async fn remove(&self, shard: &ShardId) -> Result<()> {
+        if let Some(files) = self.files(shard)? {
+            for object in files.list("").await? {
+                files.delete(&object.key).await?;
+            }
+        }
+        self.place.remove(&Self::key(shard)).await
+    }
+
+    fn files(&self, shard: &ShardId) -> Result<Option<Storage>> {
+        let directory = format!("{FILES}/{}", Self::directory(shard));
+        let files = self.files.as_ref();
+        files.map(|files| files.below(&directory)).transpose()
+    }
+
     async fn list(&self, state: Option<&str>) -> Result<Vec<ShardId>> {
         let prefix = state
             .map(|state| format!("{}/", key::encode(state)))
@@ -103,6 +132,27 @@ impl Store for Objects {
         Ok(shards)
     }
 
+    async fn load_all(&self, state: &str) -> Result<Vec<(ShardId, Result<Record>)>> {
+        let mut found = Vec::new();
+        for (key, bytes, _) in self.place.read_all(&format!("{}/", key::encode(state))).await? {
+            let named = || {
+                let (state, rest) = key.split_once('/')?;
+                let stream = rest.strip_suffix(&format!("/{HEAD}"))?;
+                Some(ShardId {
+                    state: key::decode(state)?,
+                    stream: key::decode(stream)?,
+                })
+            };
+            let shard = named().or_else(|| codec::shard(&bytes));
+            let Some(shard) = shard.filter(|shard| Self::key(shard) == key) else {
+                continue;
+            };
+            let record = codec::decode(&shard, &bytes).context(format!("{}/{key}", self.place()));
+            found.push((shard, record));
+        }
+        found.sort_by(|one, other| one.0.cmp(&other.0));
+        Ok(found)
+    }
     async fn salvage(&self, shard: &ShardId) -> Result<Option<(Option<Record>, Version)>> {
         let found = self.place.read(&Self::key(shard)).await?;
         Ok(found.map(|(bytes, version)| (codec::salvage(&bytes), version)))

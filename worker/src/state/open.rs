@@ -11,7 +11,10 @@ use super::{Objects, Store};
 use crate::{
     error::{Error, Result},
     secrets::{LocalSecrets, Secrets},
-    storage::cas::{DirectoryCas, S3Cas},
+    storage::{
+        Storage,
+        cas::{DirectoryCas, S3Cas},
+    },
 };
 
 /// The store that a plan names; sends nothing yet ([`Store::probe`] does). Relative paths are meant from `base`.
@@ -24,7 +27,8 @@ pub async fn open(plan: &StatePlan, local: &Arc<LocalSecrets>, base: &Path) -> R
         StateStorePlan::Directory(path) => directory(base.join(path)),
         StateStorePlan::S3(place) => {
             let secrets = Secrets::new(place.credentials.clone(), Arc::clone(local), base.to_owned());
-            Arc::new(Objects::new(Arc::new(S3Cas::connect(place, &secrets).await?)))
+            let records = Objects::new(Arc::new(S3Cas::connect(place, &secrets).await?));
+            Arc::new(records.with_files(Storage::s3(place, &secrets)?))
         }
         StateStorePlan::ConfigMap => {
             return Err(Error::config(
@@ -50,5 +54,6 @@ pub fn default_directory() -> Result<PathBuf> {
 }
 
 fn directory(path: PathBuf) -> Arc<dyn Store> {
-    Arc::new(Objects::new(Arc::new(DirectoryCas::new(path))))
+    let files = Storage::directory(&path);
+    Arc::new(Objects::new(Arc::new(DirectoryCas::new(path))).with_files(files))
 }

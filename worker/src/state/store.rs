@@ -3,7 +3,11 @@
 use async_trait::async_trait;
 
 use super::{Cas, Version, record::Record};
-use crate::{error::Result, protocol::ShardId};
+use crate::{
+    error::{Error, Result},
+    protocol::ShardId,
+    storage::Storage,
+};
 
 /// A state store. Reads are linearizable; the history is inside the record.
 #[async_trait]
@@ -16,6 +20,20 @@ pub trait Store: Send + Sync {
     async fn swap(&self, shard: &ShardId, record: &Record, version: &Version) -> Result<Cas>;
     /// Every shard of one state, or of all states: for people, never for decisions.
     async fn list(&self, state: Option<&str>) -> Result<Vec<ShardId>>;
+    /// The records of one state, each or what is wrong with it: for people and for displays, never for decisions.
+    async fn load_all(&self, state: &str) -> Result<Vec<(ShardId, Result<Record>)>> {
+        let mut found = Vec::new();
+        for shard in self.list(Some(state)).await? {
+            let loaded = self
+                .load(&shard)
+                .await
+                .map(|found| found.map(|(record, _)| record));
+            if let Some(record) = loaded.transpose() {
+                found.push((shard, record));
+            }
+        }
+        Ok(found)
+    }
     /// What is left of a record, damaged or not, for the person who repairs it: the version, and the record where it
     /// can be read at all.
     async fn salvage(&self, shard: &ShardId) -> Result<Option<(Option<Record>, Version)>> {
@@ -23,6 +41,17 @@ pub trait Store: Send + Sync {
             .load(shard)
             .await?
             .map(|(record, version)| (Some(record), version)))
+    }
+    /// Removes a record for good: only for a Flow that is gone, of which no worker is left.
+    async fn remove(&self, shard: &ShardId) -> Result<()> {
+        Err(Error::bug(format!("{} keeps the state of {shard}", self.place())))
+    }
+    /// Where large files of a shard may lie, such as an index; `None`: it has room for records alone.
+    ///
+    /// # Errors
+    /// `config` where the place cannot hold such a name.
+    fn files(&self, _shard: &ShardId) -> Result<Option<Storage>> {
+        Ok(None)
     }
     /// Where a person finds it.
     fn place(&self) -> String;

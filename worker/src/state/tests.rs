@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::{
@@ -11,7 +12,10 @@ use super::{
 use crate::{
     error::ErrorKind,
     protocol::{Committed, ShardId, nonce},
-    storage::cas::{CasStore, DirectoryCas, MemoryCas, tests::s3},
+    storage::{
+        Storage,
+        cas::{CasStore, DirectoryCas, MemoryCas, tests::s3},
+    },
 };
 
 fn shard(stream: &str) -> ShardId {
@@ -47,7 +51,7 @@ fn done(cas: Cas) -> Version {
     }
 }
 
-async fn contract(place: Arc<dyn CasStore>) {
+pub(crate) async fn contract(place: Arc<dyn CasStore>) {
     let store = Objects::new(place.clone());
     let id = shard("public.Users");
     store.probe().await.unwrap();
@@ -68,6 +72,14 @@ async fn contract(place: Arc<dyn CasStore>) {
     assert_eq!(store.load(&id).await.unwrap().unwrap().0, second);
     names_stay_apart(&store, &id).await;
     damage_is_seen(&store, &place, &id).await;
+}
+
+/// Records of so many streams.
+pub(crate) async fn some_records(store: &Objects, streams: u32) {
+    for stream in 0..streams {
+        let id = shard(&format!("t{stream}"));
+        done(store.create(&id, &record(1, json!(stream))).await.unwrap());
+    }
 }
 
 async fn names_stay_apart(store: &Objects, id: &ShardId) {
@@ -106,6 +118,10 @@ async fn names_stay_apart(store: &Objects, id: &ShardId) {
     expected.sort();
     assert_eq!(store.list(Some(&id.state)).await.unwrap(), expected);
     assert_eq!(store.list(None).await.unwrap().len(), expected.len() + 1);
+    let all = store.load_all(&id.state).await.unwrap();
+    let loaded: Vec<ShardId> = all.iter().map(|(shard, _)| shard.clone()).collect();
+    assert_eq!(loaded, expected);
+    assert!(all.iter().all(|(_, record)| record.is_ok()));
 }
 
 async fn damage_is_seen(store: &Objects, place: &Arc<dyn CasStore>, id: &ShardId) {
@@ -341,4 +357,26 @@ async fn a_missing_record_is_made_from_the_destination_and_no_other_is_replaced(
         .await
         .unwrap();
     assert_eq!((taken.epoch, taken.committed), (9, there));
+}
+
+#[tokio::test]
+async fn files_go_with_their_record_and_no_others() {
+    let directory = tempfile::tempdir().unwrap();
+    let files = Storage::directory(directory.path());
+    let store = Objects::new(Arc::new(MemoryCas::default())).with_files(files.clone());
+    for name in ["a", "b"] {
+        let shard = shard(name);
+        store.create(&shard, &Record::first("1", "pod", 1)).await.unwrap();
+        let own = store.files(&shard).unwrap().unwrap();
+        own.put("segments/1-1-1/0.index", Bytes::from("entries"))
+            .await
+            .unwrap();
+    }
+
+    store.remove(&shard("a")).await.unwrap();
+
+    let left = files.list("").await.unwrap();
+    assert_eq!(left.len(), 1);
+    assert!(left[0].key.contains("/b/"), "{left:?}");
+    assert_eq!(store.list(None).await.unwrap(), [shard("b")]);
 }

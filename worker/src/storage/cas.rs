@@ -1,9 +1,10 @@
 //! Objects that change only by compare-and-swap: the ground under state records and the heads of destinations.
 //!
-//! In: a key and bytes. Out: [`CasStore`], the same over a local directory, an S3 server and memory. Reads by key are
+//! In: a key and bytes. Out: [`CasStore`], the same over a local directory, an S3 server, a `ConfigMap` and memory. Reads by key are
 //! linearizable; a write ends in [`Cas`], where `Unknown` is a result like any other. The bytes should hold a random
 //! mark of their writer: after `Conflict` or `Unknown` it tells our own write from another's.
 
+mod config_map;
 mod directory;
 mod memory;
 mod probe;
@@ -14,7 +15,7 @@ pub(crate) mod tests;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-pub use self::{directory::DirectoryCas, memory::MemoryCas, s3::S3Cas};
+pub use self::{config_map::ConfigMapCas, directory::DirectoryCas, memory::MemoryCas, s3::S3Cas};
 use crate::error::Result;
 
 /// What a later swap must find unchanged. Two versions are equal only where nothing was written in between.
@@ -46,6 +47,16 @@ pub trait CasStore: Send + Sync {
     async fn swap(&self, key: &str, bytes: Bytes, version: &Version) -> Result<Cas>;
     /// The keys that begin with `prefix`: for people, never for decisions.
     async fn list(&self, prefix: &str) -> Result<Vec<String>>;
+    /// All objects whose keys begin with `prefix`: for people and for displays, never for decisions.
+    async fn read_all(&self, prefix: &str) -> Result<Vec<(String, Bytes, Version)>> {
+        let mut found = Vec::new();
+        for key in self.list(prefix).await? {
+            if let Some((bytes, version)) = self.read(&key).await? {
+                found.push((key, bytes, version));
+            }
+        }
+        Ok(found)
+    }
     /// Removes an object for good, with what the store keeps beside it. Only where nobody can still swap it: whoever
     /// was stopped before a `create` would win it again.
     async fn remove(&self, key: &str) -> Result<()>;

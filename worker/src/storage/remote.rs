@@ -37,6 +37,15 @@ impl Remote {
         }
     }
 
+    /// A directory within.
+    pub(super) fn below(&self, directory: &str) -> Self {
+        let prefix = match self.prefix.as_str() {
+            "" => directory.to_owned(),
+            prefix => format!("{prefix}/{directory}"),
+        };
+        Self::new(self.store.clone(), self.place.clone(), prefix, self.lists)
+    }
+
     pub(super) fn store(&self) -> Arc<dyn ObjectStore> {
         self.store.clone()
     }

@@ -43,8 +43,8 @@ fn wrong_references_name_the_nearest() {
             "m.yaml:5: Source/shop: spec.connector.engine: memory has no engine singer; write native",
         ),
         (
-            source("  reader: module:Class\n"),
-            "m.yaml:5: Source/shop: spec.reader: \"module:Class\" names no plugin; write MODULE.py:Class or LIBRARY.so:symbol",
+            source("  reader: ./module:Class\n"),
+            "m.yaml:5: Source/shop: spec.reader: \"./module:Class\" names no plugin; write MODULE.py:Class, package.module:Class or LIBRARY.so:symbol",
         ),
         (
             job("  flow: { name: lak }\n  load: Full\n"),

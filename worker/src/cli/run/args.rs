@@ -125,6 +125,8 @@ impl RunArgs {
             run: String::new(),
             drain: drain.clone(),
             budget: Budget::from_container(),
+            // At a desk one process does it all, with a lane for each core.
+            sharing: None,
         }
     }
 

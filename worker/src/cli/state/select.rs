@@ -4,7 +4,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use super::FlowArgs;
 use crate::{
-    cli::{manifests, place::StateArgs},
+    cli::{manifests, place::StateArgs, remote::RemoteArgs},
     engine::{flow::Flow, streams},
     error::{Context, Error, Result},
     protocol::{Committed, ShardId},
@@ -26,8 +26,12 @@ pub(super) struct Selected {
 /// The places of state: of the Flows of manifests, each with its id, or one place with all that lies there.
 pub(super) async fn places(
     paths: &[PathBuf],
+    remote: &RemoteArgs,
     place: &StateArgs,
 ) -> Result<Vec<(Arc<dyn Store>, Option<String>)>> {
+    if let Some(desk) = remote.open().await? {
+        return Ok(vec![(desk.store().await?, Some(desk.doc.plan.state.id))]);
+    }
     if paths.is_empty() {
         return Ok(vec![(place.open().await?, None)]);
     }
@@ -49,9 +53,18 @@ impl Selected {
     /// `config` where the manifests have no such Flow; what the store says.
     pub(super) async fn open(args: &FlowArgs) -> Result<Self> {
         let streams = args.streams.clone();
+        if let Some(desk) = args.remote.open().await? {
+            return Ok(Self {
+                store: desk.store().await?,
+                flow: None,
+                state: desk.doc.plan.state.id,
+                streams,
+            });
+        }
+        let name = args.flow.as_deref().unwrap_or_default();
         if args.manifests.is_empty() {
             let store = args.state.open().await?;
-            let state = id(store.as_ref(), &args.flow).await?;
+            let state = id(store.as_ref(), name).await?;
             return Ok(Self {
                 store,
                 flow: None,
@@ -60,7 +73,7 @@ impl Selected {
             });
         }
         let loaded = manifests::load(&args.manifests)?;
-        let mut plan = loaded.flow(&args.flow)?.clone();
+        let mut plan = loaded.flow(name)?.clone();
         args.state.apply(&mut plan);
         let flow = loaded.open(&plan).await?;
         Ok(Self {
@@ -68,6 +81,23 @@ impl Selected {
             state: plan.state.id,
             flow: Some(flow),
             streams,
+        })
+    }
+
+    /// As [`Selected::open`], with the destination of a Flow of a cluster, which must be in reach from here.
+    ///
+    /// # Errors
+    /// As [`Selected::open`]; `config` where a Secret of the Flow may not be read.
+    pub(super) async fn with_destination(args: &FlowArgs) -> Result<Self> {
+        let Some(desk) = args.remote.open().await? else {
+            return Self::open(args).await;
+        };
+        let flow = desk.flow().await?;
+        Ok(Self {
+            store: flow.store.clone(),
+            state: flow.plan.state.id.clone(),
+            flow: Some(flow),
+            streams: args.streams.clone(),
         })
     }
 

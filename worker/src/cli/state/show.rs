@@ -85,7 +85,7 @@ fn brief(offset: &Value) -> String {
 }
 
 /// Where the next delta would begin, as far as a cell of a table holds it.
-pub(in crate::cli) fn watermark(offset: &Value) -> String {
+pub(in crate::cli) fn cell(offset: &Value) -> String {
     const LONGEST: usize = 48;
     let text = match offset.get("watermark") {
         None | Some(Value::Null) => String::new(),
@@ -116,7 +116,7 @@ pub(super) async fn history(selected: &Selected, output: Output) -> Result<()> {
                 at,
                 &run.cause,
                 &run.id,
-                &watermark(&committed.offset),
+                &cell(&committed.offset),
             ]);
         }
         values.push(json!({ "state": shard.state, "stream": shard.stream, "history": history }));

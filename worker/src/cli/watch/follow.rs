@@ -7,16 +7,17 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
+use millrace_crds::{ledger::Ledger, schedule::Schedule};
 use tokio::sync::{Semaphore, watch};
 
-use super::{tally::Tally, task::Task, unit::Unit};
+use super::{tally::Tally, unit::Unit};
 use crate::{
     cli::{display::Display, out},
     engine::{
         flow::{Flow, Request, Wanted},
         history,
-        ledger::{Books, Ledger},
-        schedule::Schedule,
+        ledger::Books,
+        task::Task,
     },
     error::{Context, ErrorKind, Result},
 };
@@ -123,8 +124,10 @@ pub(super) struct Follower {
 
 impl Follower {
     async fn open(shared: &Arc<Shared>, unit: Arc<Unit>, asked: Option<Wanted>) -> Result<Self> {
-        let flow = Arc::new(Flow::open(unit.plan.clone(), &unit.secrets).await?);
+        let mut flow = Flow::open(unit.plan.clone(), &unit.secrets).await?;
+        flow.prepare().await?;
         flow.require()?;
+        let flow = Arc::new(flow);
         let streams = narrow(&flow, &shared.request.streams).await?;
         let standing = history::standing(&flow).await?;
         let now = Timestamp::now();
@@ -196,7 +199,7 @@ impl Follower {
             return Ok(due.then_some(Task::Continuous));
         }
         let due = self.schedule.due(now);
-        Ok(due.map(|due| Task::Due(due, self.schedule.load(due))))
+        Ok(due.map(|due| Task::Due(due, self.schedule.load(due).map(Wanted::from))))
     }
 
     /// Looks at the annotations and Jobs as they are, and tells what is wrong with them.

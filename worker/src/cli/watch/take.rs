@@ -6,21 +6,25 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use millrace_crds::{
+    ledger::{Batch, End},
+    schedule::Due,
+};
 use tokio::sync::watch;
 
 use super::{
     follow::{AGAIN, Follower, Updates, sleep, until},
     tally,
-    task::{Done, Task},
+    unit::Unit,
 };
 use crate::{
     backoff::Backoff,
-    cli::{closing::Ended, out},
+    cli::{closing::Ended, display::Display, out},
     engine::{
         counts::Counts,
-        flow::{Report, Request},
-        ledger::{Batch, End},
-        schedule::Due,
+        flow::{Flow, Report, Request},
+        progress::Progress,
+        task::{Done, Task},
     },
     error::{Error, ErrorKind, Result},
 };
@@ -56,7 +60,8 @@ impl Follower {
 
     async fn perform(&mut self, task: &Arc<Task>, updates: &mut Updates) -> Result<Done> {
         let stop = watch::Sender::new(false);
-        let work = task.clone().perform(
+        let work = shown(
+            task.clone(),
             self.flow.clone(),
             self.unit.clone(),
             Request {
@@ -87,7 +92,7 @@ impl Follower {
                     let error = Error::transient("the next run of the schedule was due, and took its place")
                         .reason("Replaced")
                         .advice("`concurrencyPolicy: Forbid` lets a run end first");
-                    self.shared.display.end(&self.flow.name(), &Err(error.clone()));
+                    self.shared.display.end(&self.flow.name(), None);
                     return Err(error);
                 }
             }
@@ -213,6 +218,26 @@ impl Follower {
             result: Some(result),
         });
     }
+}
+
+/// Does a task, and shows how far it is.
+async fn shown(
+    task: Arc<Task>,
+    flow: Arc<Flow>,
+    unit: Arc<Unit>,
+    base: Request,
+    display: Display,
+    stop: watch::Receiver<bool>,
+) -> Result<Done> {
+    let name = flow.name();
+    let base = Request {
+        adopt: base.adopt.clone().or_else(|| unit.adopt.clone()),
+        ..base
+    };
+    let observe = |stream: &str, progress: &Progress| display.begin(&name, stream, progress);
+    let done = task.perform(&flow, &unit.jobs, &base, &observe, stop).await;
+    display.end(&name, done.as_ref().ok().and_then(|done| done.report.as_ref()));
+    done
 }
 
 fn is_well(result: &Result<Report>) -> bool {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use millrace_crds::{JobPlan, Plan};
+use millrace_crds::{JobPlan, Plan, ledger::Annotated};
 use secrecy::ExposeSecret;
 
 use crate::{
@@ -11,7 +11,6 @@ use crate::{
         manifests::{Loaded, full_name},
         run::RunArgs,
     },
-    engine::ledger::Annotated,
     secrets::LocalSecrets,
 };
 

@@ -4,6 +4,8 @@ use std::{ops::Range, sync::Arc};
 
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::{
     cursor::{cursor_after, cursor_between},
@@ -20,7 +22,7 @@ use crate::{
         parquet::ParquetReader,
         window::Window,
     },
-    storage::Storage,
+    storage::{Object, Storage},
 };
 
 /// A file below this size is read in one piece: opening more costs more than it saves.
@@ -34,6 +36,14 @@ pub(super) struct FileLoad {
     pub(super) watermark: Option<Position>,
     pub(super) filter: Option<Arc<Filter>>,
     pub(super) record_limit: usize,
+    pub(super) ticket: Ticket,
+}
+
+/// What another process needs to cut the same files into the same parts.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Ticket {
+    pub(super) files: Vec<Object>,
+    pub(super) parts: usize,
 }
 
 /// A range of one file: of bytes, or of row groups.
@@ -169,6 +179,12 @@ impl Load for FileLoad {
 
     fn watermark(&self) -> Option<Position> {
         self.watermark.clone()
+    }
+
+    /// A file of this machine may be another one on the next.
+    fn ticket(&self) -> Option<Value> {
+        let far = self.storage.local_path("").is_ok_and(|path| path.is_none());
+        far.then(|| serde_json::to_value(&self.ticket).ok()).flatten()
     }
 
     fn estimate(&self) -> Estimate {

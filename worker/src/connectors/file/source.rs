@@ -2,13 +2,14 @@
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
+use serde_json::Value;
 
 use super::{
     config::FileConfig,
     inspect::{Inspected, Inspector},
-    load::{FileLoad, Filter, parts},
+    load::{FileLoad, Filter, Ticket, parts},
     names::Pattern,
     seen::Seen,
 };
@@ -149,12 +150,8 @@ impl Source for FileSource {
         for (name, files) in self.streams().await? {
             infos.push(match self.info(name.clone(), files).await {
                 Err(trouble) if trouble.kind == ErrorKind::Data => StreamInfo {
-                    name,
-                    schema: Arc::new(Schema::empty()),
-                    primary_key: Vec::new(),
-                    cursors: Vec::new(),
-                    rows: None,
                     trouble: Some(trouble),
+                    ..StreamInfo::named(name)
                 },
                 info => info?,
             });
@@ -186,19 +183,39 @@ impl Source for FileSource {
         } else {
             Vec::new()
         };
+        let ticket = Ticket {
+            files: wanted.clone(),
+            parts: stream
+                .partitions
+                .unwrap_or_else(|| std::thread::available_parallelism().map_or(2, usize::from)),
+        };
         let files = inspector.files(wanted).await?;
         let witnesses = inspector.files(witnesses).await?;
         let schema = inspector
             .schema(if files.is_empty() { &witnesses } else { &files })
             .await?;
-        let count = stream
-            .partitions
-            .unwrap_or_else(|| std::thread::available_parallelism().map_or(2, usize::from));
         Ok(Arc::new(FileLoad {
-            parts: parts(&self.storage, files, count).await?,
+            parts: parts(&self.storage, files, ticket.parts).await?,
+            ticket,
             storage: self.storage.clone(),
             schema,
             watermark: (!matches!(range, Range::Backfill { .. })).then(|| seen.position()),
+            filter: Self::filter(stream, range)?,
+            record_limit: self.config.record_limit(),
+        }))
+    }
+
+    async fn join(&self, stream: &StreamSpec, range: &Range, ticket: &Value) -> Result<Arc<dyn Load>> {
+        let ticket: Ticket = serde_json::from_value(ticket.clone())?;
+        let declared = stream.declared.as_deref().map(types::arrow_schema).transpose()?;
+        let inspector = self.inspector(declared, stream.discovered.clone());
+        let files = inspector.files(ticket.files.clone()).await?;
+        Ok(Arc::new(FileLoad {
+            storage: self.storage.clone(),
+            schema: inspector.schema(&files).await?,
+            parts: parts(&self.storage, files, ticket.parts).await?,
+            ticket,
+            watermark: None,
             filter: Self::filter(stream, range)?,
             record_limit: self.config.record_limit(),
         }))

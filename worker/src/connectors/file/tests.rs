@@ -49,6 +49,9 @@ fn system(connection: Value, base: Option<&std::path::Path>) -> System {
             labels: BTreeMap::default(),
         },
         streams: Vec::new(),
+        source: None,
+        write_mode: None,
+        note: None,
     }
 }
 
@@ -541,4 +544,22 @@ async fn s3_files_are_read_in_parts() {
     assert_eq!(first_column(&read(&*load).await.unwrap().0).len(), 3 << 20);
     let (rows, _) = delta(&source, &spec("a"), load.watermark()).await;
     assert_eq!(rows, [""; 0]);
+
+    let ticket = load.ticket().unwrap();
+    let joined = source.join(&spec("a"), &Range::Full, &ticket).await.unwrap();
+    assert_eq!((joined.partitions(), joined.watermark()), (3, None));
+    for part in 0..3 {
+        let (mut one, mut other) = (load.read(part).await.unwrap(), joined.read(part).await.unwrap());
+        while let Some(payload) = one.next().await.unwrap() {
+            assert_eq!(payload.batch, other.next().await.unwrap().unwrap().batch);
+        }
+        assert!(other.next().await.unwrap().is_none());
+    }
+    let other = "id\n1\n".repeat(9 << 20);
+    storage.put("in/a.csv", other.into_bytes().into()).await.unwrap();
+    let error = match source.join(&spec("a"), &Range::Full, &ticket).await {
+        Ok(joined) => read(&*joined).await.unwrap_err(),
+        Err(error) => error,
+    };
+    assert_eq!(error.kind, ErrorKind::Transient, "another file by now: {error}");
 }

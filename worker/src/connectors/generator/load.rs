@@ -7,7 +7,7 @@ use std::{collections::VecDeque, ops, sync::Arc};
 
 use arrow::{array::timezone::Tz, compute::kernels::cast_utils::string_to_datetime, datatypes::SchemaRef};
 use async_trait::async_trait;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{
     Generator,
@@ -152,6 +152,11 @@ impl Load for GeneratorLoad {
     fn watermark(&self) -> Option<Position> {
         let version = self.common.version.max(self.common.after.unwrap_or_default());
         Some(json!({ "version": version }))
+    }
+
+    /// All rows follow from the manifest and the version.
+    fn ticket(&self) -> Option<Value> {
+        Some(json!({ "version": self.common.version, "partitions": self.partitions }))
     }
 
     fn estimate(&self) -> Estimate {

@@ -41,7 +41,11 @@ impl Server {
     pub(super) async fn connect(&self) -> Result<Link> {
         self.limiter.wait().await;
         let place = self.place();
-        let mut link = self.open().await.context(&place)?;
+        let mut link = self
+            .open()
+            .await
+            .map_err(|error| self.silent(error))
+            .context(&place)?;
         let zone: Vec<Row> = link
             .query(
                 "SELECT reset_val FROM pg_catalog.pg_settings WHERE name = 'TimeZone'",
@@ -52,6 +56,22 @@ impl Server {
         link.zone = zone.first().map_or_else(|| "UTC".to_owned(), |row| row.get(0));
         link.run(&self.session()).await.context(&place)?;
         Ok(link)
+    }
+
+    /// An error without the password: a server, or what stands before it, may repeat what it was told.
+    fn silent(&self, error: Error) -> Error {
+        let Some(password) = self.secrets.plain("password").ok().flatten() else {
+            return error;
+        };
+        if password.is_empty() {
+            return error;
+        }
+        let without = |text: String| text.replace(&password, "***");
+        Error {
+            message: without(error.message),
+            advice: error.advice.map(without),
+            ..error
+        }
     }
 
     /// Where this is, for people.

@@ -14,6 +14,7 @@ use std::{
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use futures::Stream;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio_postgres::CopyOutStream;
 
@@ -50,6 +51,15 @@ pub(super) struct Frame {
     pub(super) keeper: Mutex<Link>,
 }
 
+/// What another process needs to read the same.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Ticket {
+    pub(super) snapshot: String,
+    pub(super) queries: Vec<String>,
+    pub(super) null_cursors: u64,
+}
+
 /// A load that is open.
 pub(super) struct PostgresLoad(Arc<Frame>, Arc<Pool>);
 
@@ -77,16 +87,21 @@ impl Frame {
     async fn connect(&self) -> Result<Link> {
         let mut link = self.server.connect().await?;
         link.run(SESSION).await?;
-        link.run(&join(&self.snapshot)).await.map_err(|error| {
-            // The snapshot is gone with the connection that kept it.
-            Error {
-                kind: ErrorKind::Transient,
-                ..error
-            }
-            .advice("the load begins anew")
-        })?;
+        enter(&mut link, &self.snapshot).await?;
         Ok(link)
     }
+}
+
+/// Begins to see what the load sees.
+pub(super) async fn enter(link: &mut Link, snapshot: &str) -> Result<()> {
+    link.run(&join(snapshot)).await.map_err(|error| {
+        // The snapshot is gone with the connection that kept it.
+        Error {
+            kind: ErrorKind::Transient,
+            ..error
+        }
+        .advice("the load begins anew")
+    })
 }
 
 #[async_trait]
@@ -105,6 +120,22 @@ impl Load for PostgresLoad {
 
     fn estimate(&self) -> Estimate {
         self.0.estimate
+    }
+
+    /// Others can see the snapshot for as long as the keeper lives.
+    fn ticket(&self) -> Option<Value> {
+        let Frame {
+            snapshot,
+            queries,
+            null_cursors,
+            ..
+        } = &*self.0;
+        let ticket = Ticket {
+            snapshot: snapshot.clone(),
+            queries: queries.clone(),
+            null_cursors: *null_cursors,
+        };
+        serde_json::to_value(ticket).ok()
     }
 
     async fn read(&self, partition: usize) -> Result<Box<dyn Reader>> {

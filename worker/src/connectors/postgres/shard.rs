@@ -255,6 +255,10 @@ impl Build {
 
 #[async_trait]
 impl Shard for PostgresShard {
+    fn keeps_index(&self) -> bool {
+        true
+    }
+
     async fn last_committed(&self) -> Result<Option<Committed>> {
         let mut link = self.control().await?;
         let last = presence::last(&mut link, &self.ledger, &self.target)

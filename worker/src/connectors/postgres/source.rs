@@ -20,7 +20,7 @@ use super::{
     discover::{self, Table},
     ident::literal,
     link::Link,
-    load::{Frame, PostgresLoad},
+    load::{Frame, PostgresLoad, Ticket, enter},
     parts::{self, Part},
     types::{Catalogue, Column},
     watermark::{Cursor, Upper, Watermark},
@@ -88,6 +88,13 @@ impl Source for PostgresSource {
     async fn load(&self, stream: &StreamSpec, range: &Range) -> Result<Arc<dyn Load>> {
         let context = || format!("{}: stream {}", self.server.place(), stream.name);
         let load = self.open(stream, range).await.with_place(context)?;
+        Ok(Arc::new(load))
+    }
+
+    async fn join(&self, stream: &StreamSpec, _range: &Range, ticket: &Position) -> Result<Arc<dyn Load>> {
+        let context = || format!("{}: stream {}", self.server.place(), stream.name);
+        let ticket = serde_json::from_value(ticket.clone())?;
+        let load = self.joined(stream, ticket).await.with_place(context)?;
         Ok(Arc::new(load))
     }
 
@@ -180,6 +187,27 @@ impl PostgresSource {
             estimate: Estimate { rows, bytes: None },
             stream: stream.name.clone(),
             null_cursors,
+            keeper: Mutex::new(link),
+        }))
+    }
+
+    /// The load of another process, within its snapshot.
+    async fn joined(&self, stream: &StreamSpec, ticket: Ticket) -> Result<PostgresLoad> {
+        let mut link = self.connect().await?;
+        enter(&mut link, &ticket.snapshot).await?;
+        let types = Catalogue::read(&mut link).await?;
+        let table = discover::table(&mut link, &stream.name).await?;
+        let columns = table.columns(&types, stream.declared.as_deref());
+        Ok(PostgresLoad::new(Frame {
+            server: self.server.clone(),
+            schema: discover::schema(&columns),
+            queries: ticket.queries,
+            columns: columns.into(),
+            snapshot: ticket.snapshot,
+            watermark: None,
+            estimate: Estimate::default(),
+            stream: stream.name.clone(),
+            null_cursors: ticket.null_cursors,
             keeper: Mutex::new(link),
         }))
     }

@@ -52,6 +52,9 @@ pub(crate) fn system(type_: &str, connection: Map<String, Value>) -> System {
             labels: BTreeMap::new(),
         },
         streams: Vec::new(),
+        source: None,
+        write_mode: None,
+        note: None,
     }
 }
 

@@ -12,12 +12,12 @@ use serde_json::{Value, json};
 use super::ground::{stream, system};
 use crate::{
     connector::{Load, Range, Source, StreamInfo},
-    connectors,
+    connectors, engines,
     stream::StreamSpec,
 };
 
 fn source(type_: &str, connection: &Value) -> Arc<dyn Source> {
-    connectors::source(system(type_, connection.as_object().unwrap().clone())).unwrap()
+    engines::source(system(type_, connection.as_object().unwrap().clone())).unwrap()
 }
 
 fn spec(info: &StreamInfo, partitions: Option<usize>) -> StreamSpec {
@@ -95,7 +95,16 @@ async fn keeps_the_contract(source: Arc<dyn Source>, rows: usize) {
                 .await
                 .unwrap();
             assert!((1..=partitions).contains(&load.partitions()));
-            let mut dealt = parts(load.as_ref()).await.concat();
+            let dealt = parts(load.as_ref()).await;
+            if let Some(ticket) = load.ticket() {
+                let joined = source.join(&spec(info, None), &Range::Full, &ticket).await;
+                assert_eq!(
+                    parts(joined.unwrap().as_ref()).await,
+                    dealt,
+                    "joined, it is another load"
+                );
+            }
+            let mut dealt = dealt.concat();
             dealt.sort();
             assert_eq!(dealt, all, "{partitions} parts are not the whole");
         }

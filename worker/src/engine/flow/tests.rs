@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     fs::File,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use arrow::{
@@ -18,22 +19,27 @@ use millrace_crds::{
     resolve::{Setting as Where, resolve},
 };
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use serde_json::Value;
 
 use super::{Flow, Request, Wanted};
 use crate::{
     connector::{Load, Payload, Range, Reader, Source, StreamInfo},
     engine::counts::Counts,
-    error::Result,
+    error::{Error, Result},
     stream::StreamSpec,
 };
 
-type Table = Vec<(Option<i64>, Option<String>)>;
+pub(in crate::engine) type Table = Vec<(Option<i64>, Option<String>)>;
 
 /// A table that tests edit between loads.
-#[derive(Clone)]
-struct Desk {
-    rows: Arc<Mutex<Table>>,
-    parts: usize,
+#[derive(Clone, Default)]
+pub(in crate::engine) struct Desk {
+    pub(in crate::engine) rows: Arc<Mutex<Table>>,
+    pub(in crate::engine) parts: usize,
+    /// How long each part takes.
+    pub(in crate::engine) pause: Duration,
+    /// No part can be read.
+    pub(in crate::engine) broken: bool,
 }
 
 fn schema() -> SchemaRef {
@@ -59,7 +65,13 @@ impl Source for Desk {
     async fn load(&self, _: &StreamSpec, _: &Range) -> Result<Arc<dyn Load>> {
         Ok(Arc::new(Desk {
             rows: Arc::new(Mutex::new(self.rows.lock().unwrap().clone())),
-            parts: self.parts,
+            ..self.clone()
+        }))
+    }
+    async fn join(&self, _: &StreamSpec, _: &Range, ticket: &Value) -> Result<Arc<dyn Load>> {
+        Ok(Arc::new(Desk {
+            rows: Arc::new(Mutex::new(serde_json::from_value(ticket.clone()).unwrap())),
+            ..self.clone()
         }))
     }
 }
@@ -72,7 +84,14 @@ impl Load for Desk {
     fn partitions(&self) -> usize {
         self.parts
     }
+    fn ticket(&self) -> Option<Value> {
+        serde_json::to_value(&*self.rows.lock().unwrap()).ok()
+    }
     async fn read(&self, partition: usize) -> Result<Box<dyn Reader>> {
+        tokio::time::sleep(self.pause).await;
+        if self.broken {
+            return Err(Error::transient("the desk is locked"));
+        }
         let rows = self.rows.lock().unwrap();
         let size = rows.len().div_ceil(self.parts).max(1);
         let part: Table = rows
@@ -101,14 +120,14 @@ impl Reader for Part {
     }
 }
 
-struct Bench {
-    directory: tempfile::TempDir,
-    flow: Flow,
-    rows: Arc<Mutex<Table>>,
+pub(in crate::engine) struct Bench {
+    pub(in crate::engine) directory: tempfile::TempDir,
+    pub(in crate::engine) flow: Flow,
+    pub(in crate::engine) rows: Arc<Mutex<Table>>,
 }
 
 impl Bench {
-    async fn new(mode: &str, key: &str, parts: usize) -> Self {
+    pub(in crate::engine) async fn new(mode: &str, key: &str, parts: usize) -> Self {
         Self::of(mode, key, parts, |_| ()).await
     }
 
@@ -134,6 +153,7 @@ impl Bench {
         let desk = Desk {
             rows: Arc::default(),
             parts,
+            ..Desk::default()
         };
         let rows = desk.rows.clone();
         let mut plan = resolution.plans[0].clone();
@@ -148,7 +168,7 @@ impl Bench {
         }
     }
 
-    async fn load(&self, request: Request) -> Result<Counts> {
+    pub(in crate::engine) async fn load(&self, request: Request) -> Result<Counts> {
         let report = self.flow.run(&request, &|_, _| ()).await?;
         report.streams.into_iter().next().unwrap().outcome
     }
@@ -195,7 +215,7 @@ impl Bench {
         rows
     }
 
-    async fn assert_same(&self) {
+    pub(in crate::engine) async fn assert_same(&self) {
         let mut expected: Vec<_> = self
             .rows
             .lock()
@@ -208,7 +228,7 @@ impl Bench {
     }
 }
 
-fn table(ids: impl IntoIterator<Item = i64>) -> Table {
+pub(in crate::engine) fn table(ids: impl IntoIterator<Item = i64>) -> Table {
     ids.into_iter()
         .map(|id| (Some(id), Some(format!("name {id}"))))
         .collect()

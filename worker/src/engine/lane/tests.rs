@@ -58,7 +58,17 @@ async fn as_many_lanes_as_are_allowed_are_at_work_at_once() {
     let (sender, _gone) = mpsc::channel(1);
     let works = (0..lanes).map(|_| Witness(sender.clone())).collect();
     let (limits, progress) = (limits(), Progress::default());
-    let ended = tokio::time::timeout(Duration::from_mins(1), run(load, works, &limits, &progress)).await;
+    let ended = tokio::time::timeout(
+        Duration::from_mins(1),
+        run(
+            load.clone(),
+            InOrder::all(load.as_ref()),
+            works,
+            &limits,
+            &progress,
+        ),
+    )
+    .await;
     assert_eq!(ended.unwrap().unwrap().len(), lanes);
 }
 
@@ -67,7 +77,13 @@ async fn a_load_that_is_given_up_ends_its_lanes() {
     let load = Arc::new(Crowd(1, Arc::new(Barrier::new(2))));
     let (sender, mut gone) = mpsc::channel(1);
     let (limits, progress) = (limits(), Progress::default());
-    let lanes = run(load, vec![Witness(sender)], &limits, &progress);
+    let lanes = run(
+        load.clone(),
+        InOrder::all(load.as_ref()),
+        vec![Witness(sender)],
+        &limits,
+        &progress,
+    );
     tokio::time::timeout(Duration::from_millis(50), lanes)
         .await
         .map(drop)

@@ -5,7 +5,10 @@ use std::{collections::HashMap, sync::Arc};
 use arrow::datatypes::{DataType, Field};
 use serde_json::{Map, Value};
 
-use crate::{formats::infer::Kind, types::PHYSICAL_TYPE};
+use crate::{
+    formats::infer::Kind,
+    types::{PHYSICAL_TYPE, UNTYPED},
+};
 
 /// What the values of one column have in common.
 #[derive(Clone, Debug, Default)]
@@ -80,11 +83,20 @@ impl Shape {
 
     fn field(&self, name: &str) -> Field {
         match self.data_type() {
+            Some(type_) if self.is_empty() => Field::new(name, type_, true)
+                .with_metadata(HashMap::from([(UNTYPED.to_owned(), String::new())])),
             Some(type_) => Field::new(name, type_, true),
             // Values of several kinds stay the JSON that they are.
             None => Field::new(name, DataType::Utf8, true)
                 .with_metadata(HashMap::from([(PHYSICAL_TYPE.to_owned(), "json".to_owned())])),
         }
+    }
+
+    /// Whether there was nothing but nulls.
+    fn is_empty(&self) -> bool {
+        !(self.boolean || self.integer || self.number || self.text)
+            && self.items.is_none()
+            && self.members.is_none()
     }
 
     /// `None`: the values have nothing in common.

@@ -2,7 +2,6 @@
 
 use std::{
     future::poll_fn,
-    path::{Path, PathBuf},
     sync::{Arc, Mutex},
     task::Poll,
 };
@@ -15,7 +14,6 @@ use super::{
 };
 use crate::{
     connector::{Shard, Stage, StageRequest},
-    diff::segment::SegmentRef,
     error::{Error, Result},
     protocol::{Commit, Committed, Epoch, Outcome, Permit, ShardId},
     state::{Cas, Record, Store, Version},
@@ -127,9 +125,6 @@ impl Shard for Line {
             Answer::Refused => Err(Error::fenced("a greater epoch is there")),
             _ => Err(failed()),
         }
-    }
-    async fn segment(&self, _segment: &SegmentRef, _scratch: &Path) -> Result<PathBuf> {
-        Err(Error::bug("the model keeps no index"))
     }
     async fn stage(&self, _permit: &Permit, _request: StageRequest) -> Result<Box<dyn Stage>> {
         Err(Error::bug("the model stages nothing"))

@@ -113,7 +113,7 @@ async fn naive(line: &Line, permit: &mut Permit, whole: &Commit) -> Result<()> {
             }
             Outcome::Fenced => return Err(Error::fenced("refused")),
             Outcome::Unknown(_) => {}
-            Outcome::Failed(error) => return Err(error),
+            Outcome::Failed(error) | Outcome::Lost(error) => return Err(error),
         }
     }
     Err(Error::transient("no answer"))

@@ -62,7 +62,7 @@ fn done(cas: Cas) -> Version {
     }
 }
 
-async fn contract(store: Arc<dyn CasStore>) {
+pub(super) async fn contract(store: Arc<dyn CasStore>) {
     one_creates(&*store).await;
     only_the_present_version_is_swapped(&*store).await;
     content_that_comes_back_is_another_version(&*store).await;

@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use jiff::Timestamp;
 
 use super::{head::read_manifest, shard::FileShard};
-use crate::{error::Result, failpoint, protocol::Permit};
+use crate::{diff::stored::is_past, error::Result, failpoint, protocol::Permit};
 
 /// Removes what is unreferenced and old.
 pub(super) async fn unreferenced(shard: &FileShard, permit: &Permit) -> Result<()> {
@@ -40,24 +40,4 @@ pub(super) async fn unreferenced(shard: &FileShard, permit: &Permit) -> Result<(
         shard.storage.delete(&key).await?;
     }
     Ok(())
-}
-
-/// `data/<generation>-<epoch>-<seq>/…`: of an older epoch, or of this one and committed or given up.
-fn is_past(key: &str, permit: &Permit) -> bool {
-    let Some(directory) = key.split('/').nth(1) else {
-        return false;
-    };
-    let mut numbers = directory.split('-').map(|part| part.parse::<u64>().ok());
-    match (
-        numbers.next().flatten(),
-        numbers.next().flatten(),
-        numbers.next().flatten(),
-    ) {
-        (Some(generation), Some(epoch), Some(seq)) => {
-            epoch < permit.epoch() || (epoch == permit.epoch() && (generation, seq) <= permit.last().at())
-        }
-        // A manifest: `manifests/<generation>-<seq>-<mark>.json`.
-        (Some(generation), Some(seq), None) => (generation, seq) < permit.last().at(),
-        _ => false,
-    }
 }

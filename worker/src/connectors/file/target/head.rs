@@ -2,12 +2,12 @@
 
 use std::collections::HashSet;
 
-use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use jiff::Timestamp;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 use crate::{
+    diff::stored::StoredSegment,
     error::{Context, Error, Result},
     protocol::{Committed, ShardId},
     storage::{
@@ -48,7 +48,7 @@ pub(super) struct Manifest {
     /// The data files, in the order in which they were written.
     pub(super) files: Vec<DataFile>,
     /// The index segments, likewise.
-    pub(super) segments: Vec<Segment>,
+    pub(super) segments: Vec<StoredSegment>,
     /// The manifest before this one.
     pub(super) previous: Option<String>,
     /// What earlier commits replaced, as long as readers may still hold on to it.
@@ -101,36 +101,7 @@ pub(super) struct DataFile {
     pub(super) partition: String,
     /// The index segment with one entry for each of its rows, in order.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) segment: Option<Segment>,
-}
-
-/// An index segment.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Segment {
-    /// Its name below the root, which is its id.
-    pub(super) key: String,
-    /// Its size.
-    pub(super) bytes: u64,
-    /// Its entries.
-    pub(super) rows: u64,
-    /// Entries that are no longer delivered: a serialized roaring bitmap.
-    #[serde(
-        default,
-        skip_serializing_if = "Vec::is_empty",
-        serialize_with = "to_base64",
-        deserialize_with = "from_base64"
-    )]
-    pub(super) dead: Vec<u8>,
-}
-
-fn to_base64<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&BASE64_STANDARD.encode(bytes))
-}
-
-fn from_base64<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    BASE64_STANDARD.decode(text).map_err(serde::de::Error::custom)
+    pub(super) segment: Option<StoredSegment>,
 }
 
 /// Reads the head and its version; `None`: nothing was ever written here.

@@ -20,9 +20,10 @@ use super::{
 };
 use crate::{
     connector::{IndexColumns, Rewritten, Rows},
-    diff::segment::SegmentReader,
+    diff::{segment::SegmentReader, stored},
     error::{Error, Result},
     protocol::Commit,
+    scratch::Scratch,
     storage::Storage,
 };
 
@@ -33,7 +34,7 @@ pub(super) async fn without_dead(
     commit: &Commit,
     epoch: u64,
 ) -> Result<Rewritten> {
-    let scratch = tempfile::tempdir()?;
+    let scratch = Scratch::new()?;
     let mut rewritten = Rewritten::default();
     for file in &mut manifest.files {
         let dead = file
@@ -53,22 +54,8 @@ pub(super) async fn without_dead(
 
 /// A local file with the content of an object.
 pub(super) async fn fetch(storage: &Storage, key: &str, scratch: &Path) -> Result<PathBuf> {
-    let object = storage.head(key).await?;
-    let object = object.ok_or_else(|| presence::missing(storage, key, ""))?;
-    if let Some(path) = storage.local_path(key)? {
-        return Ok(path);
-    }
-    let path = scratch.join(key.replace('/', "-"));
-    let mut input = storage.read(&object, 0..object.size)?;
-    let mut file = File::create(&path)?;
-    let mut buffer = vec![0; 1 << 20];
-    loop {
-        let read = input.read(&mut buffer).await?;
-        if read == 0 {
-            return Ok(path);
-        }
-        std::io::Write::write_all(&mut file, &buffer[..read])?;
-    }
+    let found = stored::fetch(storage, key, scratch).await?;
+    found.ok_or_else(|| presence::missing(storage, key, ""))
 }
 
 async fn rewrite(
@@ -112,7 +99,7 @@ async fn rewrite(
         let live: Vec<u32> = (0..len).filter(|row| !dead.contains(first + row)).collect();
         first += len;
         if !live.is_empty() {
-            copy.write(super::stage::pick(&rows, &live)?).await?;
+            copy.write(rows.pick(&live)?).await?;
         }
     }
     copy.finish(&place, &file.partition).await

@@ -14,13 +14,13 @@ use jiff::Timestamp;
 
 use super::{
     FileTargetConfig, clean,
-    head::{DataFile, HEAD, Head, Manifest, Segment, read_head, read_manifest, write_manifest},
+    head::{DataFile, HEAD, Head, Manifest, read_head, read_manifest, write_manifest},
     presence, rewrite,
     stage::{FileStage, Place},
 };
 use crate::{
     connector::{Rewritten, Shard, Stage, StageRequest, Staged},
-    diff::segment::SegmentRef,
+    diff::{segment::SegmentRef, stored::bury},
     error::{Error, ErrorKind, Result},
     failpoint,
     protocol::{Commit, Committed, Epoch, Outcome, Permit, ShardId},
@@ -87,7 +87,7 @@ impl FileShard {
         if self.upsert {
             rewritten = rewrite::without_dead(self, &mut next, commit, permit.epoch()).await?;
         } else {
-            bury(&mut next.segments, commit)?;
+            bury(&mut next.segments, &commit.dead)?;
         }
         *self.rewritten.lock().unwrap_or_else(PoisonError::into_inner) = rewritten;
         for staged in &commit.staged {
@@ -162,29 +162,12 @@ fn lost(place: &str) -> Error {
     Error::state("StateLost", format!("{place}/{HEAD} is gone")).advice("bring it back from a backup")
 }
 
-/// Marks entries of a log's index as no longer delivered; segments without a live entry are dropped.
-fn bury(segments: &mut Vec<Segment>, commit: &Commit) -> Result<()> {
-    for segment in segments.iter_mut() {
-        let Some(dead) = commit.dead.get(&segment.key) else {
-            continue;
-        };
-        let mut all = match segment.dead.as_slice() {
-            [] => roaring::RoaringBitmap::new(),
-            bytes => roaring::RoaringBitmap::deserialize_from(bytes)?,
-        };
-        all |= dead;
-        segment.dead.clear();
-        all.serialize_into(&mut segment.dead)?;
-        if all.len() == segment.rows {
-            segment.rows = 0;
-        }
-    }
-    segments.retain(|segment| segment.rows > 0);
-    Ok(())
-}
-
 #[async_trait]
 impl Shard for FileShard {
+    fn keeps_index(&self) -> bool {
+        true
+    }
+
     async fn last_committed(&self) -> Result<Option<Committed>> {
         Ok(self.head().await?.map(|(head, _)| head.committed))
     }
@@ -238,13 +221,7 @@ impl Shard for FileShard {
         let manifest = self.manifest().await?;
         let of_files = manifest.files.into_iter().filter_map(|file| file.segment);
         let segments = manifest.segments.into_iter().chain(of_files);
-        Ok(segments
-            .map(|segment| SegmentRef {
-                id: segment.key,
-                rows: segment.rows,
-                dead: segment.dead,
-            })
-            .collect())
+        Ok(segments.map(SegmentRef::from).collect())
     }
 
     async fn segment(&self, segment: &SegmentRef, scratch: &Path) -> Result<PathBuf> {

@@ -6,8 +6,6 @@
 use std::{collections::HashMap, sync::Arc};
 
 use arrow::{
-    array::UInt32Array,
-    compute::take_record_batch,
     datatypes::SchemaRef,
     record_batch::RecordBatch,
     util::display::{ArrayFormatter, FormatOptions},
@@ -19,11 +17,11 @@ use sha2::{Digest, Sha256};
 use super::{
     FileTargetConfig,
     encode::{Encoder, extension},
-    head::{DataFile, Segment},
+    head::DataFile,
 };
 use crate::{
-    connector::{IndexColumns, Op, Rows, Stage, Staged},
-    diff::segment::SegmentWriter,
+    connector::{IndexColumns, Rows, Stage, Staged},
+    diff::stored::Outgoing,
     error::{Error, Result},
     failpoint,
     storage::{Storage, Writer},
@@ -98,7 +96,11 @@ impl FileStage {
 impl Stage for FileStage {
     async fn write(&mut self, rows: Rows) -> Result<()> {
         failpoint::hit("stage.write")?;
-        let rows = if self.upsert { without_deletes(rows)? } else { rows };
+        let rows = if self.upsert {
+            rows.without_deletes()?
+        } else {
+            rows
+        };
         if rows.batch.num_rows() == 0 {
             return Ok(());
         }
@@ -106,7 +108,7 @@ impl Stage for FileStage {
             return self.write_to(String::new(), rows).await;
         }
         for (partition, numbers) in partitions(&rows.batch, &self.place.config.partition_by)? {
-            self.write_to(partition, pick(&rows, &numbers)?).await?;
+            self.write_to(partition, rows.pick(&numbers)?).await?;
         }
         Ok(())
     }
@@ -133,7 +135,7 @@ pub(super) struct OpenFile {
     writer: Writer,
     hash: Sha256,
     rows: u64,
-    segment: Option<(tempfile::NamedTempFile, SegmentWriter)>,
+    segment: Option<Outgoing>,
     /// The columns that the file holds: partition columns stand in its path.
     columns: Vec<usize>,
 }
@@ -154,21 +156,15 @@ impl OpenFile {
                     .contains(place.schema.field(*number).name())
             })
             .collect();
-        let segment = match &place.index {
-            Some(columns) => {
-                let file = tempfile::NamedTempFile::new()?;
-                let writer = SegmentWriter::create(file.path(), &place.schema, columns)?;
-                Some((file, writer))
-            }
-            None => None,
-        };
+        let segment = place.index.as_ref();
+        let segment = segment.map(|columns| Outgoing::begin(&place.schema, columns));
         Ok(Self {
             encoder: Encoder::new(&Arc::new(place.schema.project(&columns)?), &place.config)?,
             writer: place.storage.writer(&key)?,
             key,
             hash: Sha256::new(),
             rows: 0,
-            segment,
+            segment: segment.transpose()?,
             columns,
         })
     }
@@ -178,13 +174,8 @@ impl OpenFile {
     }
 
     pub(super) async fn write(&mut self, rows: Rows) -> Result<()> {
-        if let Some((_, segment)) = &mut self.segment {
-            let entries = without_deletes(rows.clone())?;
-            let hashes = entries
-                .hashes
-                .as_deref()
-                .ok_or_else(|| Error::bug("an index was asked for without hashes"))?;
-            segment.write(&entries.batch, hashes, entries.identities.as_deref())?;
+        if let Some(segment) = &mut self.segment {
+            segment.write(&rows)?;
         }
         self.rows += rows.batch.num_rows() as u64;
         let bytes = self.encoder.write(&rows.batch.project(&self.columns)?)?;
@@ -195,20 +186,10 @@ impl OpenFile {
         send(self.encoder.finish()?, &mut self.hash, &mut self.writer).await?;
         let object = self.writer.finish().await?;
         let segment = match self.segment {
-            Some((file, writer)) => {
-                let rows = writer.finish()?;
-                let key = format!(
-                    "index/{}/{}-{}.index",
-                    place.directory,
-                    place.lane,
-                    uuid::Uuid::new_v4().simple()
-                );
-                Some(Segment {
-                    bytes: upload(&place.storage, file, &key).await?,
-                    key,
-                    rows,
-                    dead: Vec::new(),
-                })
+            Some(segment) => {
+                let mark = uuid::Uuid::new_v4().simple();
+                let key = format!("index/{}/{}-{mark}.index", place.directory, place.lane);
+                Some(segment.finish(&place.storage, key).await?)
             }
             None => None,
         };
@@ -236,44 +217,6 @@ async fn send(bytes: Vec<Bytes>, hash: &mut Sha256, writer: &mut Writer) -> Resu
         writer.write(piece).await?;
     }
     Ok(())
-}
-
-async fn upload(storage: &Storage, file: tempfile::NamedTempFile, key: &str) -> Result<u64> {
-    use std::io::Read;
-    let (mut file, mut writer) = (file.reopen()?, storage.writer(key)?);
-    loop {
-        let mut chunk = Vec::with_capacity(1 << 20);
-        if file.by_ref().take(1 << 20).read_to_end(&mut chunk)? == 0 {
-            return Ok(writer.finish().await?.size);
-        }
-        writer.write(chunk.into()).await?;
-    }
-}
-
-fn without_deletes(rows: Rows) -> Result<Rows> {
-    match &rows.ops {
-        Some(ops) if ops.contains(&Op::Delete) => {
-            let numbers = (0u32..)
-                .zip(ops)
-                .filter(|(_, op)| **op != Op::Delete)
-                .map(|(number, _)| number);
-            pick(&rows, &numbers.collect::<Vec<_>>())
-        }
-        _ => Ok(rows),
-    }
-}
-
-pub(super) fn pick(rows: &Rows, numbers: &[u32]) -> Result<Rows> {
-    let pick = |values: &Vec<u128>| numbers.iter().map(|number| values[*number as usize]).collect();
-    Ok(Rows {
-        batch: take_record_batch(&rows.batch, &UInt32Array::from(numbers.to_vec()))?,
-        ops: rows
-            .ops
-            .as_ref()
-            .map(|ops| numbers.iter().map(|number| ops[*number as usize]).collect()),
-        hashes: rows.hashes.as_ref().map(pick),
-        identities: rows.identities.as_ref().map(pick),
-    })
 }
 
 /// The rows of each partition, by its directory: `country=se/day=2026-01-01/`.

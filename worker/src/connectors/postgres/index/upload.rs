@@ -21,6 +21,7 @@ use crate::{
     },
     diff::segment::SegmentWriter,
     error::{Error, Result},
+    scratch::Scratch,
 };
 
 /// Bytes in one row of the table.
@@ -30,7 +31,7 @@ const CHUNK: usize = 1 << 20;
 pub(in super::super) struct SegmentFile {
     writer: SegmentWriter,
     /// Removed with the file in it when this is dropped.
-    scratch: tempfile::TempDir,
+    scratch: Scratch,
     id: String,
     generation: i64,
     epoch: i64,
@@ -39,12 +40,7 @@ pub(in super::super) struct SegmentFile {
 impl SegmentFile {
     /// Begins a segment. Its name puts it in the order of commits.
     pub(in super::super) fn create(columns: &IndexColumns, schema: &Schema, order: &Order) -> Result<Self> {
-        let mut scratch = tempfile::Builder::new();
-        scratch.prefix("millrace-index-");
-        let scratch = match std::env::var_os("MILLRACE_SCRATCH_DIR") {
-            Some(base) => scratch.tempdir_in(base)?,
-            None => scratch.tempdir()?,
-        };
+        let scratch = Scratch::new()?;
         let (generation, seq) = order.at;
         let random = uuid::Uuid::new_v4().simple().to_string();
         Ok(Self {

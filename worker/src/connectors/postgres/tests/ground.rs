@@ -192,6 +192,9 @@ impl Ground {
             limiter: RateLimiter::default(),
             flow: flow(),
             streams: Vec::new(),
+            source: None,
+            write_mode: None,
+            note: None,
         }
     }
 

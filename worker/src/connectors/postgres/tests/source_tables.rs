@@ -1,11 +1,11 @@
 //! What is found and how it is read: views and partitions, parts of one snapshot, lost connections, wrong settings.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
 
 use super::ground::{Ground, ground, load, read, sorted, stream};
-use crate::connector::Range;
+use crate::{connector::Range, error::ErrorKind, stream::StreamSpec};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn views_partitions_odd_names_and_granted_columns_are_found_and_read() {
@@ -148,9 +148,9 @@ async fn a_connection_that_is_lost_is_worth_another_try_and_never_an_end() {
             Err(error) => break error,
         }
     };
-    assert_eq!(error.kind, crate::error::ErrorKind::Transient, "{error}");
+    assert_eq!(error.kind, ErrorKind::Transient, "{error}");
     let gone = open.read(0).await.err().unwrap();
-    assert_eq!(gone.kind, crate::error::ErrorKind::Transient, "{gone}");
+    assert_eq!(gone.kind, ErrorKind::Transient, "{gone}");
 }
 
 async fn kill(ground: &Ground) {
@@ -176,23 +176,50 @@ async fn wrong_settings_name_the_field_and_no_secret() {
         (json!({"host": ""}), "host"),
     ] {
         let error = try_source(settings).err().unwrap();
-        assert_eq!(error.kind, crate::error::ErrorKind::Config, "{error}");
+        assert_eq!(error.kind, ErrorKind::Config, "{error}");
         assert!(
             error.to_string().contains(word) && !error.to_string().contains("s3cr3t"),
             "{error}"
         );
     }
     for (settings, kind) in [
-        (json!({"database": "no_such_db"}), crate::error::ErrorKind::Config),
-        (json!({"port": 1}), crate::error::ErrorKind::Transient),
-        (json!({"sslMode": "require"}), crate::error::ErrorKind::Config),
+        (json!({"database": "no_such_db"}), ErrorKind::Config),
+        (json!({"port": 1}), ErrorKind::Transient),
+        (json!({"sslMode": "require"}), ErrorKind::Config),
         (
             json!({"sslMode": "verify-full", "sslRootCert": "/no/such/file"}),
-            crate::error::ErrorKind::Config,
+            ErrorKind::Config,
         ),
     ] {
         let error = try_source(settings.clone()).unwrap().check().await.err().unwrap();
         assert_eq!(error.kind, kind, "{settings}: {error}");
         assert!(!error.to_string().contains("s3cr3t"), "{error}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_process_reads_parts_of_the_same_snapshot() {
+    let Some(ground) = ground().await else { return };
+    ground
+        .sql("CREATE TABLE many (id int PRIMARY KEY, at timestamptz DEFAULT now()); INSERT INTO many SELECT generate_series(1, 9000); ANALYZE many")
+        .await;
+    let (source, other) = (ground.source(json!({})), ground.source(json!({})));
+    let stream = stream("public.many", &["id"], &["at"]);
+    let wanted = StreamSpec {
+        partitions: Some(3),
+        ..stream.clone()
+    };
+    let held = source.load(&wanted, &Range::Full).await.unwrap();
+    ground
+        .sql("DELETE FROM many WHERE id < 5000; INSERT INTO many SELECT generate_series(10000, 10100)")
+        .await;
+    let ticket = held.ticket().unwrap();
+    let joined = other.join(&stream, &Range::Full, &ticket).await.unwrap();
+    assert_eq!((held.partitions(), joined.partitions()), (3, 3));
+    assert!(held.watermark().is_some() && joined.watermark().is_none());
+    assert_eq!(read(&joined).await.batch, read(&held).await.batch);
+    drop((held, joined));
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let gone = other.join(&stream, &Range::Full, &ticket).await.err().unwrap();
+    assert_eq!(gone.kind, ErrorKind::Transient, "{gone}");
 }

@@ -16,6 +16,7 @@ use serde_json::{Map, Value, json};
 use crate::{
     connector::{Destination, Range, Shard, System},
     connectors::{self, postgres::tests::ground as postgres, tests::ground::system},
+    engines,
     secrets::Secrets,
     storage::Storage,
 };
@@ -72,7 +73,7 @@ impl Drop for Memory {
 #[async_trait]
 impl Subject for Memory {
     fn destination(&self) -> Arc<dyn Destination> {
-        connectors::destination(system("memory", settings(&json!({ "store": self.0 })))).unwrap()
+        engines::destination(system("memory", settings(&json!({ "store": self.0 })))).unwrap()
     }
 
     async fn batches(&self, _shard: &dyn Shard) -> Vec<RecordBatch> {
@@ -98,7 +99,7 @@ impl Files {
 #[async_trait]
 impl Subject for Files {
     fn destination(&self) -> Arc<dyn Destination> {
-        connectors::destination(self.system()).unwrap()
+        engines::destination(self.system()).unwrap()
     }
 
     async fn batches(&self, shard: &dyn Shard) -> Vec<RecordBatch> {
@@ -135,7 +136,7 @@ impl S3 {
 #[async_trait]
 impl Subject for S3 {
     fn destination(&self) -> Arc<dyn Destination> {
-        connectors::destination(self.0.clone()).unwrap()
+        engines::destination(self.0.clone()).unwrap()
     }
 
     async fn batches(&self, shard: &dyn Shard) -> Vec<RecordBatch> {
@@ -155,7 +156,7 @@ impl Postgres {
 #[async_trait]
 impl Subject for Postgres {
     fn destination(&self) -> Arc<dyn Destination> {
-        connectors::destination(self.0.system(json!({}))).unwrap()
+        engines::destination(self.0.system(json!({}))).unwrap()
     }
 
     async fn batches(&self, _shard: &dyn Shard) -> Vec<RecordBatch> {

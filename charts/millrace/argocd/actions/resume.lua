@@ -1,0 +1,3 @@
+-- Takes up what waited.
+obj.spec.suspend = false
+return obj

@@ -1,0 +1,141 @@
+"""Connectors as others have published them: where they come from, and how a test gets an installation of one."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+CACHE = Path(os.environ.get("MILLRACE_CACHE", Path.home() / ".cache" / "millrace"))
+
+
+def kept(name: str, make: Callable[[Path], None]) -> Path:
+    """The directory of that name in the cache, which `make` fills once."""
+    place = CACHE / "venvs" / name
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with place.with_name(f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (place / "complete").exists():
+            shutil.rmtree(place, ignore_errors=True)
+            make(place)
+            (place / "complete").touch()
+    return place
+
+
+@dataclass(frozen=True)
+class Package:
+    """A connector of Python's package index, and its program."""
+
+    requirement: str
+    program: str
+    engine: str
+
+    def install(self) -> Path:
+        """Its program, in an environment of its own."""
+        return self.environment() / "bin" / self.program
+
+    def environment(self) -> Path:
+        """Where it is installed."""
+        return kept(f"published-{self.requirement.replace('==', '-')}", self._make)
+
+    def library(self, name: str) -> Path:
+        """A shared library that it brings."""
+        (found,) = self.environment().glob(f"lib/python*/site-packages/*/{name}")
+        return found
+
+    def _make(self, place: Path) -> None:
+        interpreter = str(place / "bin" / "python")
+        pip = [interpreter, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        if uv := shutil.which("uv"):
+            subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, str(place)], check=True)
+            pip = [uv, "pip", "install", "--quiet", "--python", interpreter]
+        else:
+            subprocess.run([sys.executable, "-m", "venv", str(place)], check=True)
+        subprocess.run([*pip, self.requirement], check=True)
+
+
+DECLARATIVE = Package("airbyte-source-declarative-manifest==6.5.2", "source-declarative-manifest", "airbyte")
+FAKER = Package("airbyte-source-faker==7.2.1", "source-faker", "airbyte")
+FILE = Package("airbyte-source-file==0.5.39", "source-file", "airbyte")
+OBJECTS = Package("airbyte-source-s3==4.14.2", "source-s3", "airbyte")
+
+JSONL = Package("tap-jsonl==0.3.1", "tap-jsonl", "singer")
+MYSQL = Package("pipelinewise-tap-mysql==1.6.0", "tap-mysql", "singer")
+POSTGRES = Package("meltanolabs-tap-postgres==0.10.0", "tap-postgres", "singer")
+REST = Package("tap-rest-api==0.2.22", "tap-rest-api", "singer")
+SPREADSHEETS = Package("tap-spreadsheets==1.1.2", "tap-spreadsheets", "singer")
+
+AILAKE = Package("airbyte-destination-ailake==0.1.16", "airbyte-destination-ailake", "airbyte")
+TARGET_CSV = Package("meltanolabs-target-csv==0.5.0", "target-csv", "singer")
+TARGET_JSONL = Package("target-jsonl==0.1.4", "target-jsonl", "singer")
+TARGET_PIPELINEWISE = Package("pipelinewise-target-postgres==2.1.2", "target-postgres", "singer")
+TARGET_POSTGRES = Package("meltanolabs-target-postgres==0.8.1", "target-postgres", "singer")
+
+MELTANO = Package("meltano==4.4.1", "meltano", "meltano")
+
+ADBC_POSTGRES = Package("adbc-driver-postgresql==1.13.0", "", "adbc")
+ADBC_SQLITE = Package("adbc-driver-sqlite==1.13.0", "", "adbc")
+
+# DuckDB's library, which is published for another language.
+DUCKDB = "@duckdb/node-bindings-linux-x64@1.5.6-r.1"
+
+
+def duckdb_library() -> Path:
+    """`libduckdb.so` of the package."""
+
+    def make(place: Path) -> None:
+        place.mkdir()
+        npm = ["npm", "pack", DUCKDB, "--silent", "--pack-destination", str(place)]
+        subprocess.run(npm, check=True, cwd=place, stdout=subprocess.DEVNULL)
+        (archive,) = place.glob("*.tgz")
+        with tarfile.open(archive) as content:
+            content.extract("package/libduckdb.so", place, filter="data")
+        archive.unlink()
+
+    return kept(f"published-duckdb-{DUCKDB.rpartition('@')[2]}", make) / "package" / "libduckdb.so"
+
+
+# A tap with settings of the project, of its environment and of its `.env`.
+PROJECT = """
+project_id: 00000000-0000-0000-0000-000000000001
+default_environment: dev
+send_anonymous_usage_stats: false
+environments:
+- name: dev
+  config:
+    plugins:
+      extractors:
+      - name: tap-jsonl
+        config: { primary_keys: [id] }
+plugins:
+  extractors:
+  - name: tap-jsonl
+    namespace: tap_jsonl
+    pip_url: tap-jsonl==0.3.1
+    executable: tap-jsonl
+    settings:
+    - { name: path }
+    - { name: stream_name }
+    - { name: primary_keys, kind: array }
+    config: { path: /nowhere/at/all.jsonl, stream_name: $ITEMS }
+"""
+
+
+def meltano_project(name: str = "published-project", text: str = PROJECT, environment: str = "ITEMS=items\n") -> Path:
+    """A Meltano project with its `.env`, whose plugins are installed."""
+
+    def make(place: Path) -> None:
+        place.mkdir()
+        (place / "meltano.yml").write_text(text)
+        (place / ".env").write_text(environment)
+        install = [str(MELTANO.install()), "install"]
+        subprocess.run(install, check=True, cwd=place, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    return kept(f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}", make)

@@ -1,0 +1,234 @@
+"""The engine `python`: what a class reads arrives once, state resumes, the class is found where the manifest says."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from harness import Millrace, Result, Spec, duck
+from kit import FileSink, expect, same_rows, wait_until
+from plugins import CONNECTORS, alive, descendants, engine_manifest, journal, keyed, records, write_rows
+
+Run = Callable[..., Result]
+# An interpreter with pyarrow.
+ARROW = {"MILLRACE_PYTHON": sys.executable}
+READER = CONNECTORS / "reader.py"
+
+
+@pytest.fixture
+def flow(workdir: Path, files: FileSink) -> Callable[..., Path]:
+    """`flow("Rows", size=10)`: a Flow of one stream, `items`, that a class reads from `rows.ndjson`."""
+
+    def write(plugin: str = "Rows", *, name: str = "lake", settings: Spec | None = None, **connection: Any) -> Path:
+        reader = {"reader": plugin if ":" in plugin else f"{READER}:{plugin}"}
+        place = {"rows": str(workdir / "rows.ndjson"), "journal": str(workdir / "journal"), **connection}
+        return engine_manifest(
+            workdir,
+            "python",
+            reader | (settings or {}),
+            files.spec(),
+            name=name,
+            connection=place,
+            streams=keyed("items"),
+        )
+
+    return write
+
+
+@pytest.mark.parametrize("plugin", ["Rows", "ArrowRows"])
+def test_a_full_load_finds_changes_and_deletes(
+    plugin: str, run: Run, flow: Callable[..., Path], workdir: Path, files: FileSink
+) -> None:
+    rows = records(100)
+    write_rows(workdir / "rows.ndjson", rows)
+    manifest = flow(plugin)
+    expect(run(manifest, env=ARROW).stream("items"), read=100, inserted=100)
+    same_rows(files.table(manifest, "items"), rows)
+
+    changed = [{**row, "name": "changed"} if row["id"] <= 5 else row for row in rows if row["id"] % 10]
+    write_rows(workdir / "rows.ndjson", [*changed, *records(7, 101)])
+    counts = run(manifest, "--full", env=ARROW).stream("items")
+
+    assert counts["load"] == "full"
+    expect(counts, read=97, inserted=7, updated=5, unchanged=85, deleted=10, absent=10)
+    same_rows(files.table(manifest, "items"), [*changed, *records(7, 101)])
+
+
+def test_what_yields_arrow_and_what_yields_dictionaries_is_the_same(
+    run: Run, flow: Callable[..., Path], workdir: Path, files: FileSink
+) -> None:
+    write_rows(workdir / "rows.ndjson", records(1000))
+    manifest = flow("ArrowRows")
+    run(manifest, env=ARROW)
+
+    # By an interpreter that may have no pyarrow, and by one that has it.
+    for env in ({}, ARROW):
+        flow("Rows")
+        expect(run(manifest, "--full", env=env).stream("items"), read=1000, unchanged=1000)
+
+
+@pytest.mark.parametrize("plugin", ["Rows", "ArrowRows"])
+def test_a_delta_follows_the_state_of_the_last_commit(
+    plugin: str, run: Run, flow: Callable[..., Path], workdir: Path, files: FileSink
+) -> None:
+    write_rows(workdir / "rows.ndjson", records(100))
+    manifest = flow(plugin)
+    run(manifest, env=ARROW)
+    write_rows(workdir / "rows.ndjson", records(120))
+
+    counts = run(manifest, env=ARROW).stream("items")
+
+    assert counts["load"] == "delta"
+    expect(counts, read=20, inserted=20)
+    before = files.fingerprint(manifest, "items")
+    again = run(manifest, env=ARROW)
+    expect(again.stream("items"), read=0)
+    assert files.fingerprint(manifest, "items") == before
+    assert [call["after"] for call in journal(workdir / "journal")] == [0, 100, 120]
+    same_rows(files.table(manifest, "items"), records(120))
+
+
+def test_an_empty_first_load_is_complete(run: Run, flow: Callable[..., Path], workdir: Path, files: FileSink) -> None:
+    write_rows(workdir / "rows.ndjson", [])
+    manifest = flow()
+    expect(run(manifest).stream("items"), read=0)
+
+    write_rows(workdir / "rows.ndjson", records(10))
+    expect(run(manifest).stream("items"), read=10, inserted=10)
+
+    same_rows(files.table(manifest, "items"), records(10))
+
+
+@pytest.mark.parametrize("failpoint", ["commit.before", "commit.after", "state.before"])
+def test_a_crash_at_the_commit_loses_and_doubles_nothing(
+    failpoint: str, run: Run, flow: Callable[..., Path], workdir: Path, files: FileSink
+) -> None:
+    write_rows(workdir / "rows.ndjson", records(50))
+    manifest = flow()
+    run(manifest)
+    write_rows(workdir / "rows.ndjson", records(120))
+
+    assert run(manifest, env={"MILLRACE_FAILPOINT": failpoint}, check=False).returncode == -signal.SIGKILL
+
+    write_rows(workdir / "rows.ndjson", records(125))
+    counts = run(manifest).stream("items")
+    assert counts["load"] == "delta"
+    assert counts["inserted"] == (75 if failpoint == "commit.before" else 5), counts
+    same_rows(files.table(manifest, "items"), records(125))
+
+
+@pytest.mark.parametrize("plugin", ["Rows", "ArrowRows"])
+def test_a_worker_that_is_killed_in_the_middle_loses_and_doubles_nothing(
+    plugin: str, run: Run, millrace: Millrace, flow: Callable[..., Path], workdir: Path, files: FileSink
+) -> None:
+    write_rows(workdir / "rows.ndjson", records(100))
+    manifest = flow(plugin, pause=0.05)
+    for _ in range(2):
+        program = millrace.start("run", manifest, env=ARROW)
+        calls = len(journal(workdir / "journal"))
+        wait_until(lambda calls=calls: len(journal(workdir / "journal")) > calls)  # type: ignore[misc]
+        children = descendants(program.pid)
+        assert children
+        program.kill()
+        program.communicate()
+        # The host ends by itself: its input has ended, or nobody reads what it writes.
+        wait_until(lambda children=children: not alive(children), 20, "the host ends")  # type: ignore[misc]
+
+    flow(plugin)
+    run(manifest, env=ARROW)
+
+    same_rows(files.table(manifest, "items"), records(100))
+
+
+@pytest.mark.parametrize("form", ["relative", "absolute", "module", "package"])
+def test_the_class_is_found_by_each_form_of_path(
+    form: str, run: Run, flow: Callable[..., Path], workdir: Path, files: FileSink
+) -> None:
+    write_rows(workdir / "rows.ndjson", records(10))
+    (workdir / "lib" / "deep").mkdir(parents=True)
+    for place in ("lib/reader.py", "lib/deep/inner.py"):
+        shutil.copy(READER, workdir / place)
+    (workdir / "lib" / "deep" / "__init__.py").touch()
+    paths = {
+        "relative": "./lib/reader.py:Rows",
+        "absolute": f"{workdir}/lib/reader.py:Rows",
+        "module": "reader:Rows",
+        "package": "deep.inner:Rows",
+    }
+    manifest = flow(paths[form])
+
+    result = run(manifest, env={"PYTHONPATH": str(workdir / "lib")})
+
+    expect(result.stream("items"), read=10, inserted=10)
+    same_rows(files.table(manifest, "items"), records(10))
+
+
+def test_a_relative_path_is_meant_from_the_manifest(
+    millrace: Millrace, flow: Callable[..., Path], workdir: Path, files: FileSink
+) -> None:
+    write_rows(workdir / "rows.ndjson", records(10))
+    shutil.copy(READER, workdir / "mine.py")
+    manifest = flow("./mine.py:Rows")
+    (workdir / "elsewhere").mkdir()
+
+    away = Millrace(millrace.binary, workdir / "elsewhere")
+    result = away("run", manifest, "--output", "json")
+
+    expect(result.stream("items"), read=10, inserted=10)
+
+
+def test_a_pinned_file_runs_and_another_content_does_not(
+    run: Run, flow: Callable[..., Path], workdir: Path, files: FileSink
+) -> None:
+    write_rows(workdir / "rows.ndjson", records(10))
+    mine = Path(shutil.copy(READER, workdir / "mine.py"))
+    digest = hashlib.sha256(mine.read_bytes()).hexdigest()
+    manifest = flow("./mine.py:Rows", settings={"sha256": digest})
+    expect(run(manifest).stream("items"), read=10, inserted=10)
+
+    mine.write_text(mine.read_text() + f"\nopen({str(workdir / 'ran')!r}, 'w')\n")
+    refused = run(manifest, check=False)
+
+    assert refused.returncode == 2, str(refused)
+    assert "mine.py" in refused.stderr and digest in refused.stderr, str(refused)
+    assert not (workdir / "ran").exists(), "a changed file was run"
+    same_rows(files.table(manifest, "items"), records(10))
+
+
+def test_a_row_whose_value_does_not_fit_is_refused_alone(
+    run: Run, flow: Callable[..., Path], workdir: Path, files: FileSink
+) -> None:
+    rows: list[dict[str, Any]] = records(100)
+    wrong = [{**row, "id": None} if row["id"] == 7 else row for row in rows]
+    wrong[50]["version"] = 51.5
+    write_rows(workdir / "rows.ndjson", wrong)
+    manifest = flow("Full")
+
+    expect(run(manifest).stream("items"), read=100, inserted=98, refused=2)
+
+    paths = files.lake.files(manifest)
+    assert duck(f"select count(*), sum(id), max(version) from read_parquet({paths})") == [(98, 5050 - 7 - 51, 100)]
+    letters = list(workdir.glob("out/**/_refused/**/*.ndjson"))
+    text = "".join(path.read_text() for path in letters)
+    assert text.count("\n") == 2 and "51.5" in text and "version" in text, text
+
+
+def test_an_unknown_engine_or_no_reader_is_refused_before_anything_is_read(
+    run: Run, flow: Callable[..., Path], workdir: Path
+) -> None:
+    write_rows(workdir / "rows.ndjson", records(10))
+    manifest = flow()
+    text = manifest.read_text()
+    manifest.write_text(text.replace(f"reader: {READER}:Rows", "writer: ./none.py:Writer"))
+    assert manifest.read_text() != text
+
+    refused = run(manifest, check=False)
+
+    assert refused.returncode == 2 and "reader" in str(refused), str(refused)
+    assert not (workdir / "journal").exists()

@@ -1,0 +1,278 @@
+"""Destinations, targets and drivers as others have published them, run unmodified: what each makes of a load."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from harness import Millrace, Postgres, Result, Row, Spec, columns, duck
+from kit import expect, sampled
+from plugins import keyed, write_rows, written_manifest
+from published import (
+    ADBC_POSTGRES,
+    ADBC_SQLITE,
+    AILAKE,
+    TARGET_CSV,
+    TARGET_JSONL,
+    TARGET_PIPELINEWISE,
+    TARGET_POSTGRES,
+    Package,
+)
+
+Run = Callable[..., Result]
+CRASHES = ("stage.finish", "commit.before", "commit.after", "state.before")
+DECLARED = columns(
+    id="integer",
+    version="integer",
+    name="string",
+    price="number decimal(12,2)",
+    fine="boolean",
+    changed="timestamp timestamp_tz",
+)
+READ = "select id, version, name, price::numeric, fine, changed from {} order by id, version"
+
+
+def items(count: int, first: int = 1, name: str = "item") -> list[Row]:
+    """Rows of several types, with nulls."""
+    return [
+        {
+            "id": n,
+            "version": n,
+            "name": None if n % 7 == 0 else f'{name} "{n}", \u201cof\u201d {n}',
+            "price": f"{n // 10}.{n % 10}0",
+            "fine": n % 2 == 0,
+            "changed": f"2026-01-01T00:{n // 60 % 60:02}:{n % 60:02}.123456Z",
+        }
+        for n in range(first, first + count)
+    ]
+
+
+def values(rows: list[Row]) -> list[tuple[Any, ...]]:
+    """Rows as a database gives them, by key."""
+    found = [(*row.values(),) for row in sorted(rows, key=lambda row: (row["id"], row["version"]))]
+    return [(*row[:3], Decimal(row[3]), row[4], datetime.fromisoformat(row[5])) for row in found]
+
+
+@pytest.fixture
+def flow(workdir: Path) -> Callable[..., Path]:
+    """`flow(TARGET_CSV, "overwrite", output_path="out")`: a Flow of `items`; the fields are the configuration."""
+
+    def write(
+        package: Package, mode: str, *, credentials: Row | None = None, stream: str = "items", **config: Any
+    ) -> Path:
+        given = []
+        for name, value in (credentials or {}).items():
+            (workdir / name).write_text(value)
+            given.append({"name": name, "file": name})
+        settings: Spec = {"command": [str(package.install())]}
+        return written_manifest(
+            workdir,
+            package.engine,
+            settings,
+            mode,
+            connection=config,
+            streams=keyed(stream, schema=DECLARED),
+            credentials=given,
+            options={"_millrace_loaded_at": False},
+        )
+
+    return write
+
+
+def read(postgres: Postgres, table: str) -> list[tuple[Any, ...]]:
+    """The rows of a table; times without a zone are of UTC."""
+    rows = postgres.rows(READ.format(table))
+    return [(*row[:5], row[5] if row[5].tzinfo else row[5].replace(tzinfo=UTC)) for row in rows]
+
+
+def test_target_jsonl(run: Run, flow: Callable[..., Path], workdir: Path) -> None:
+    manifest = flow(TARGET_JSONL, "append", destination_path=str(workdir / "out"), do_timestamp_file=False)
+    write_rows(workdir / "rows.ndjson", items(200))
+    expect(run(manifest).stream("items"), read=200, inserted=200)
+    write_rows(workdir / "rows.ndjson", items(250))
+    expect(run(manifest).stream("items"), read=50, inserted=50)
+
+    path = workdir / "out" / "items.jsonl"
+    assert path.read_text().count("\n") == 250 and '"price": 0.10' in path.read_text()
+    found = duck(f"select count(*), count(distinct id), sum(price), count(name) from read_json_auto('{path}')")
+    assert found == [(250, 250, pytest.approx(sum(float(row["price"]) for row in items(250))), 215)]
+
+
+@pytest.mark.usefixtures("whole")
+def test_target_csv(run: Run, flow: Callable[..., Path], workdir: Path) -> None:
+    (workdir / "out").mkdir()
+    # It begins its file anew each time, whatever it is told: only a load that replaces is what it seems.
+    manifest = flow(TARGET_CSV, "overwrite", output_path=str(workdir / "out"))
+    for count in (200, 150):
+        write_rows(workdir / "rows.ndjson", items(count))
+        expect(run(manifest).stream("items"), read=count, inserted=count)
+        found = duck(f"select id, name, price::varchar from read_csv('{workdir}/out/items.csv') order by id")
+        assert [(row[0], row[1]) for row in found] == [(row["id"], row["name"]) for row in items(count)]
+        assert [Decimal(row[2]) for row in found] == [Decimal(row["price"]) for row in items(count)]
+
+
+POSTGRES = {"default_target_schema": "public", "hard_delete": True, "add_record_metadata": True}
+
+
+def place(package: Package, postgres: Postgres) -> Row:
+    """Where a database is, as a target wants to be told."""
+    spec = postgres.spec
+    name = "dbname" if package is TARGET_PIPELINEWISE else "database"
+    return {"host": spec["host"], "port": spec["port"], name: spec["database"], "user": spec["user"], **POSTGRES}
+
+
+@pytest.mark.parametrize(
+    "package",
+    [TARGET_POSTGRES, TARGET_PIPELINEWISE] if os.environ.get("MILLRACE_FULL") else [TARGET_POSTGRES],
+    ids=lambda package: package.requirement.partition("-")[0],
+)
+def test_target_postgres(
+    package: Package, run: Run, millrace: Millrace, flow: Callable[..., Path], workdir: Path, postgres: Postgres
+) -> None:
+    secret = {"password": postgres.env["PGPASSWORD"]}
+    manifest = flow(package, "upsert", credentials=secret, **place(package, postgres))
+    write_rows(workdir / "rows.ndjson", items(300))
+    assert millrace("validate", manifest, "--connect").returncode == 0
+    expect(run(manifest).stream("items"), read=300, inserted=300)
+    assert read(postgres, "items") == values(items(300))
+    # New versions of some, new rows, and two that are gone.
+    changed = [{**row, "version": row["id"] + 300, "name": "new"} for row in items(10)]
+    gone = [{"id": n, "version": 400 + n, "_millrace_op": "delete"} for n in (20, 21)]
+    write_rows(workdir / "rows.ndjson", [*changed, *items(20, 500), *gone])
+
+    counts = run(manifest).stream("items")
+
+    assert (counts["load"], counts["read"], counts["deleted"]) == ("delta", 32, 2), counts
+    rest = [row for row in items(300)[10:] if row["id"] not in (20, 21)]
+    live = list(read(postgres, "items where _sdc_deleted_at is null"))
+    assert live == values([*changed, *rest, *items(20, 500)])
+    left = postgres.rows("select count(*) from items where _sdc_deleted_at is not null")
+    assert left == [(0 if package is TARGET_PIPELINEWISE else 2,)]
+
+
+@pytest.mark.usefixtures("whole")
+@pytest.mark.parametrize("package", [TARGET_POSTGRES, TARGET_PIPELINEWISE], ids=["meltanolabs", "pipelinewise"])
+def test_target_postgres_replaces(
+    package: Package, run: Run, flow: Callable[..., Path], workdir: Path, postgres: Postgres
+) -> None:
+    secret = {"password": postgres.env["PGPASSWORD"]}
+    manifest = flow(package, "overwrite", credentials=secret, **place(package, postgres))
+    counts = []
+    for rows in (items(100), items(60, name="again")):
+        write_rows(workdir / "rows.ndjson", rows)
+        run(manifest)
+        counts.append(len(read(postgres, "items")))
+    if package is TARGET_PIPELINEWISE:
+        # It hears the word that a version is active, and does nothing about it.
+        assert counts == [100, 100]
+        assert read(postgres, "items")[:60] == values(items(60, name="again"))
+    else:
+        assert read(postgres, "items") == values(items(60, name="again"))
+
+
+def test_airbyte_ailake(run: Run, millrace: Millrace, flow: Callable[..., Path], workdir: Path) -> None:
+    embed = workdir / "embed.py"
+    embed.write_text("import json, sys\nprint(json.dumps([[1.0, float(len(t))] for t in json.load(sys.stdin)]))\n")
+    manifest = flow(
+        AILAKE,
+        "append",
+        table_base_path=str(workdir / "out"),
+        embed_mode="cmd",
+        embed_cmd=f"{sys.executable} {embed}",
+        embedding_dim=2,
+        text_field="name",
+    )
+    assert millrace("validate", manifest, "--connect").returncode == 0
+    write_rows(workdir / "rows.ndjson", items(200))
+    expect(run(manifest).stream("items"), read=200, inserted=200)
+    write_rows(workdir / "rows.ndjson", items(250))
+    expect(run(manifest).stream("items"), read=50, inserted=50)
+
+    files = sorted((workdir / "out" / "items").rglob("*.parquet"))
+    rows = [row for path in files for row in pq.read_table(path).to_pylist()]
+    assert sorted(row["id"] for row in rows) == list(range(1, 251))
+    assert {row["id"]: row["fine"] for row in rows} == {row["id"]: row["fine"] for row in items(250)}
+
+
+def adbc(workdir: Path, driver: Path, mode: str, uri: str, stream: str) -> Path:
+    """A Flow by a driver; where the database is, is a secret."""
+    (workdir / "uri").write_text(uri)
+    return written_manifest(
+        workdir,
+        "adbc",
+        {"driver": str(driver)},
+        mode,
+        connection={},
+        streams=keyed(stream, schema=DECLARED),
+        credentials=[{"name": "uri", "file": "uri"}],
+    )
+
+
+def test_adbc_postgresql(run: Run, workdir: Path, postgres: Postgres) -> None:
+    driver = ADBC_POSTGRES.library("libadbc_driver_postgresql.so")
+    manifest = adbc(workdir, driver, "upsert", postgres.url, "shop.items")
+    write_rows(workdir / "rows.ndjson", items(300))
+    result = run(manifest)
+    expect(result.stream("shop.items"), read=300, inserted=300)
+    assert result.json["flows"][0]["deliveryGuarantee"] == "EffectivelyOnce"
+    assert read(postgres, "shop.items") == values(items(300))
+    changed = [{**row, "version": row["id"] + 300, "name": "new"} for row in items(10)]
+    gone = [{"id": n, "version": 400 + n, "_millrace_op": "delete"} for n in (20, 21)]
+    write_rows(workdir / "rows.ndjson", [*changed, *items(20, 500), *gone])
+
+    run(manifest)
+
+    rest = [row for row in items(300)[10:] if row["id"] not in (20, 21)]
+    assert read(postgres, "shop.items") == values([*changed, *rest, *items(20, 500)])
+    types = dict(postgres.rows("select column_name, data_type from information_schema.columns where table_name = 'items'"))
+    wanted = {"id": "bigint", "price": "numeric", "fine": "boolean", "changed": "timestamp with time zone"}
+    assert {name: types[name] for name in wanted} == wanted
+    tables = postgres.rows("select table_name from information_schema.tables where table_schema = 'shop' order by 1")
+    assert tables == [("_millrace_commits",), ("items",)]
+
+
+def test_adbc_postgresql_replaces(run: Run, workdir: Path, postgres: Postgres) -> None:
+    driver = ADBC_POSTGRES.library("libadbc_driver_postgresql.so")
+    manifest = adbc(workdir, driver, "overwrite", postgres.url, "items")
+    for rows in (items(100), items(60, name="again"), []):
+        write_rows(workdir / "rows.ndjson", rows)
+        run(manifest)
+        assert read(postgres, "items") == values(rows)
+
+
+@pytest.mark.parametrize(("failpoint", "mode"), sampled(CRASHES, ("upsert", "append")))
+def test_adbc_postgresql_after_a_crash(failpoint: str, mode: str, run: Run, workdir: Path, postgres: Postgres) -> None:
+    driver = ADBC_POSTGRES.library("libadbc_driver_postgresql.so")
+    manifest = adbc(workdir, driver, mode, postgres.url, "items")
+    for count in (40, 70):
+        write_rows(workdir / "rows.ndjson", items(count))
+        run(manifest, env={"MILLRACE_FAILPOINT": failpoint}, check=False)
+    write_rows(workdir / "rows.ndjson", items(90))
+
+    run(manifest)
+
+    assert read(postgres, "items") == values(items(90))
+    tables = postgres.rows("select table_name from information_schema.tables where table_schema = 'public' order by 1")
+    assert tables == [("_millrace_commits",), ("items",)]
+
+
+def test_adbc_sqlite(run: Run, workdir: Path) -> None:
+    driver = ADBC_SQLITE.library("libadbc_driver_sqlite.so")
+    manifest = adbc(workdir, driver, "upsert", f"file:{workdir}/shop.db", "items")
+    write_rows(workdir / "rows.ndjson", items(300))
+    expect(run(manifest).stream("items"), read=300, inserted=300)
+    write_rows(workdir / "rows.ndjson", items(30, 290))
+    # A delta of the versions behind the last.
+    expect(run(manifest).stream("items"), read=19, inserted=19)
+    with closing(sqlite3.connect(workdir / "shop.db")) as database:
+        found = database.execute("select id, version, name, price, fine from items order by id").fetchall()
+    assert [(*row[:3], Decimal(row[3]), bool(row[4])) for row in found] == [row[:5] for row in values(items(319))]

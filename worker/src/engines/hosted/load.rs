@@ -1,0 +1,285 @@
+//! A load that hosts read, a host for each part.
+//!
+//! In: a host that was asked to read, whose first batch tells the columns where nobody else does. Out: payloads, and, once all
+//! parts are read, the position after them. A host may answer with parts of its own: [`super::found`].
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
+use serde_json::{Value, json};
+
+use super::{
+    super::{frame::Frame, host::Host},
+    Opener,
+    decode::{self, Refusals},
+    found::{Found, Hosts},
+    patience,
+};
+use crate::{
+    connector::{Estimate, Load, Payload, Position, Range, Reader},
+    error::{Error, Result},
+    stream::StreamSpec,
+};
+
+/// One load.
+pub(super) struct HostLoad {
+    opener: Arc<Opener>,
+    stream: StreamSpec,
+    range: Range,
+    schema: SchemaRef,
+    parts: Parts,
+    estimate: Estimate,
+    /// Where each part has ended.
+    ends: Arc<Mutex<BTreeMap<usize, Position>>>,
+}
+
+/// A host at work.
+struct Begun {
+    host: Host,
+    next: Option<Frame>,
+    /// Of the batch to come.
+    refused: Refusals,
+}
+
+impl Begun {
+    /// One that was asked, and has sent nothing yet.
+    fn anew(host: Host) -> Self {
+        Self {
+            host,
+            next: None,
+            refused: Refusals::default(),
+        }
+    }
+}
+
+/// How a load is split.
+enum Parts {
+    /// By number.
+    Numbered {
+        count: usize,
+        /// The host of the first part, and what it has sent already.
+        first: Mutex<Option<Box<Begun>>>,
+    },
+    /// By the host that began it.
+    Found(Found),
+}
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl HostLoad {
+    /// Begins to read the first part, as far as its columns.
+    pub(super) async fn open(
+        opener: Arc<Opener>,
+        mut host: Host,
+        stream: &StreamSpec,
+        range: &Range,
+        count: usize,
+        known: SchemaRef,
+    ) -> Result<Self> {
+        ask(&mut host, stream, range, 0, count).await?;
+        let mut estimate = Estimate::default();
+        let (mut schema, mut first, mut found) = (known, None, None);
+        let mut refused = Refusals::default();
+        while first.is_none() {
+            let frame = host.next(READING, Some(patience())).await?;
+            match frame.kind.as_str() {
+                "estimate" => estimate.rows = frame.header["rows"].as_u64(),
+                "schema" => {
+                    schema = decode::schema_of(&frame)?;
+                    found = Found::of(&host, &frame)?;
+                }
+                "refused" => refused.take(&frame)?,
+                "batch" if schema.fields().is_empty() && !frame.body.is_empty() => {
+                    schema = decode::schema_of(&frame)?;
+                    first = Some(frame);
+                }
+                _ => first = Some(frame),
+            }
+        }
+        let parts = match found {
+            Some(found) => Parts::Found(found.read_by(host)),
+            None => Parts::Numbered {
+                count,
+                first: Mutex::new(Some(Box::new(Begun {
+                    host,
+                    next: first,
+                    refused,
+                }))),
+            },
+        };
+        Ok(Self {
+            opener,
+            stream: stream.clone(),
+            range: range.clone(),
+            schema,
+            parts,
+            estimate,
+            ends: Arc::default(),
+        })
+    }
+}
+
+/// What a host does, for errors.
+const READING: &str = "it read";
+
+/// Asks a host for a part.
+async fn ask(host: &mut Host, stream: &StreamSpec, range: &Range, part: usize, parts: usize) -> Result<()> {
+    let (range, position) = match range {
+        Range::Full => (json!({ "full": true }), Value::Null),
+        Range::Delta { after } => {
+            let after = of_part(after.as_ref(), part, parts);
+            (json!({ "delta": { "after": after } }), after)
+        }
+        Range::Backfill { from, to } => (json!({ "backfill": { "from": from, "to": to } }), Value::Null),
+    };
+    let request = json!({
+        "type": "read",
+        "stream": stream.name,
+        "range": range,
+        "position": position,
+        "instance": part,
+        "instances": parts,
+        "primaryKey": stream.primary_key,
+        "cursor": stream.cursor,
+    });
+    host.send(&request, &[], READING).await
+}
+
+/// The position of one of several parts.
+fn of_part(position: Option<&Position>, part: usize, parts: usize) -> Value {
+    match position {
+        None => Value::Null,
+        Some(position) if parts == 1 => position.clone(),
+        Some(position) => position["instances"][part.to_string()].clone(),
+    }
+}
+
+#[async_trait]
+impl Load for HostLoad {
+    fn schema(&self) -> SchemaRef {
+        self.schema.clone()
+    }
+
+    fn partitions(&self) -> usize {
+        match &self.parts {
+            Parts::Numbered { count, .. } => *count,
+            Parts::Found(found) => found.count(),
+        }
+    }
+
+    /// Known once the parts have been read, which is when the engine asks.
+    fn watermark(&self) -> Option<Position> {
+        let count = match &self.parts {
+            Parts::Numbered { count, .. } => *count,
+            Parts::Found(found) => return found.position.clone(),
+        };
+        let ends = lock(&self.ends);
+        match count {
+            _ if ends.is_empty() => match &self.range {
+                // A delta that found nothing leaves the plugin where it was.
+                Range::Delta { after } => after.clone(),
+                _ => None,
+            },
+            1 => ends.get(&0).cloned(),
+            _ => Some(json!({ "instances": *ends })),
+        }
+    }
+
+    fn estimate(&self) -> Estimate {
+        self.estimate
+    }
+
+    async fn read(&self, partition: usize) -> Result<Box<dyn Reader>> {
+        let (begun, hosts) = match &self.parts {
+            Parts::Numbered { count, first } => {
+                let begun = lock(first).take_if(|_| partition == 0);
+                let begun = match begun {
+                    Some(begun) => *begun,
+                    None => {
+                        let mut host = self.opener.host().await?;
+                        ask(&mut host, &self.stream, &self.range, partition, *count).await?;
+                        Begun::anew(host)
+                    }
+                };
+                (begun, None)
+            }
+            Parts::Found(found) => {
+                let mut host = match found.hosts.take() {
+                    Some(host) => host,
+                    None => self.opener.host().await?,
+                };
+                let request = found.request(&self.stream.name, partition);
+                host.send(&request, &[], READING).await?;
+                (Begun::anew(host), Some(found.hosts.clone()))
+            }
+        };
+        Ok(Box::new(Part {
+            host: Some(begun.host),
+            next: begun.next,
+            refused: begun.refused,
+            part: partition,
+            schema: self.schema.clone(),
+            ends: self.ends.clone(),
+            hosts,
+        }))
+    }
+}
+
+struct Part {
+    host: Option<Host>,
+    next: Option<Frame>,
+    refused: Refusals,
+    part: usize,
+    schema: SchemaRef,
+    ends: Arc<Mutex<BTreeMap<usize, Position>>>,
+    /// Those that read the other parts, too.
+    hosts: Option<Arc<Hosts>>,
+}
+
+impl Part {
+    fn note(&self, position: Option<&Position>) {
+        if let Some(position) = position.filter(|position| !position.is_null()) {
+            lock(&self.ends).insert(self.part, position.clone());
+        }
+    }
+}
+
+#[async_trait]
+impl Reader for Part {
+    async fn next(&mut self) -> Result<Option<Payload>> {
+        loop {
+            let Some(host) = &mut self.host else {
+                return Ok(None);
+            };
+            let frame = match self.next.take() {
+                Some(frame) => frame,
+                None => host.next(READING, Some(patience())).await?,
+            };
+            match frame.kind.as_str() {
+                "batch" => {
+                    let payload = decode::payload(&frame, &self.schema, &mut self.refused)?;
+                    self.note(payload.position.as_ref());
+                    return Ok(Some(payload));
+                }
+                "refused" => self.refused.take(&frame)?,
+                "end" => {
+                    self.note(frame.header.get("position"));
+                    match (self.host.take(), &self.hosts) {
+                        (Some(host), Some(hosts)) => hosts.give_back(host, self.part).await,
+                        (Some(host), None) => host.finish().await,
+                        (None, _) => {}
+                    }
+                    return self.refused.rest(&self.schema);
+                }
+                "schema" | "estimate" => {}
+                other => return Err(Error::bug(format!("it answered `{other}` while it read"))),
+            }
+        }
+    }
+}

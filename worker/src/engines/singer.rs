@@ -1,0 +1,288 @@
+//! `singer`: any tap and any target, as a program.
+//!
+//! In: the program, and the settings of Source or destination, which are its configuration. Out: a source like any other: the
+//! catalog's streams, each read by a process of its own, with the tap's own state; in [`write`] a destination.
+//!
+//! The protocol: <https://github.com/singer-io/getting-started/blob/master/docs/SPEC.md>.
+
+mod catalog;
+mod message;
+mod write;
+
+use std::{
+    ffi::OsString,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use async_trait::async_trait;
+use serde_json::Value;
+use tokio::{
+    io::AsyncReadExt,
+    sync::{Mutex, OnceCell},
+};
+
+use self::catalog::{Catalog, Stream};
+use super::{
+    Engine,
+    child::{Child, Program},
+    command, hosted, json_schema,
+    messages::{Dialect, MessageLoad, Reading, Said, Settings, config, write::Heard},
+};
+use crate::{
+    connector::{Destination, Load, Position, Range, Source, StreamInfo, System},
+    error::{Error, Result},
+    secrets::Mask,
+    stream::StreamSpec,
+};
+
+/// The table's line.
+pub(super) const ENGINE: Engine = Engine {
+    name: "singer",
+    source: Some(|system| Ok(source(Command(system)))),
+    destination: Some(|system| Ok(destination(Command(system)))),
+};
+
+/// How long a catalog is believed: to ask for one takes seconds.
+const CATALOG: Duration = Duration::from_mins(5);
+
+/// Finds a tap or a target.
+#[async_trait]
+pub(super) trait Origin: Send + Sync {
+    /// The system that it reads or writes.
+    fn system(&self) -> &System;
+    /// Its program.
+    async fn program(&self) -> Result<Program>;
+    /// Its configuration.
+    async fn config(&self) -> Result<Value>;
+}
+
+/// A tap or a target that the recipe names.
+struct Command(System);
+
+#[async_trait]
+impl Origin for Command {
+    fn system(&self) -> &System {
+        &self.0
+    }
+
+    async fn program(&self) -> Result<Program> {
+        command::program(&self.0).await
+    }
+
+    async fn config(&self) -> Result<Value> {
+        config(&self.0)
+    }
+}
+
+/// The source of a tap.
+pub(super) fn source(origin: impl Origin + 'static) -> Arc<dyn Source> {
+    Arc::new(Singer {
+        tap: Arc::new(Tap {
+            origin: Box::new(origin),
+            catalog: Mutex::new(None),
+            help: OnceCell::new(),
+        }),
+    })
+}
+
+/// The destination of a target.
+pub(super) fn destination(origin: impl Origin + 'static) -> Arc<dyn Destination> {
+    Heard::destination(write::Written(Box::new(origin)))
+}
+
+struct Singer {
+    tap: Arc<Tap>,
+}
+
+/// How a tap wants its catalog.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Takes {
+    Catalog,
+    Properties,
+    Nothing,
+}
+
+struct Tap {
+    origin: Box<dyn Origin>,
+    catalog: Mutex<Option<(Instant, Arc<Catalog>)>>,
+    help: OnceCell<String>,
+}
+
+/// What a program wrote before it ended.
+struct Output {
+    text: String,
+    ended: super::child::Ended,
+}
+
+impl Tap {
+    fn mask(&self) -> Result<Mask> {
+        Mask::of(&self.origin.system().secrets)
+    }
+
+    /// Runs a tap that writes one text.
+    async fn output(&self, args: Vec<OsString>) -> Result<Output> {
+        const LONGEST: u64 = 256 << 20;
+        let mut program = self.origin.program().await?;
+        program.args.extend(args);
+        let (mut child, input, output) = Child::start(&program, self.mask()?)?;
+        drop(input);
+        let mut text = Vec::new();
+        let mut output = output.take(LONGEST);
+        let read = tokio::time::timeout(hosted::patience(), output.read_to_end(&mut text)).await;
+        match read {
+            Err(_) => Err(Error::transient(format!(
+                "{} was silent for too long",
+                program.name
+            ))),
+            Ok(Err(error)) => Err(Error::transient(format!(
+                "{}: the pipe is broken: {error}",
+                program.name
+            ))),
+            Ok(Ok(_)) => Ok(Output {
+                text: String::from_utf8_lossy(&text).into_owned(),
+                ended: child.end().await?,
+            }),
+        }
+    }
+
+    /// What it says of its options.
+    async fn help(&self) -> Result<&str> {
+        let ask = async || Ok(self.output(vec!["--help".into()]).await?.text);
+        self.help.get_or_try_init(ask).await.map(String::as_str)
+    }
+
+    /// How it wants its catalog.
+    async fn takes(&self) -> Result<Takes> {
+        let help = self.help().await?;
+        Ok(
+            match (help.contains("--catalog"), help.contains("--properties")) {
+                (true, _) => Takes::Catalog,
+                (false, true) => Takes::Properties,
+                // One that does not tell may still take one; it is asked only where it found a catalog.
+                (false, false) if help.trim().is_empty() => Takes::Catalog,
+                (false, false) => Takes::Nothing,
+            },
+        )
+    }
+
+    async fn catalog(&self) -> Result<Arc<Catalog>> {
+        let mut known = self.catalog.lock().await;
+        if let Some((at, catalog)) = known.as_ref()
+            && at.elapsed() < CATALOG
+        {
+            return Ok(catalog.clone());
+        }
+        let settings = Settings::of(self.origin.system())?;
+        let config = settings.write("config.json", &self.origin.config().await?)?;
+        let found = self
+            .output(vec!["--config".into(), config.into(), "--discover".into()])
+            .await?;
+        let catalog = match Catalog::find(&found.text) {
+            Some(catalog) => catalog,
+            // Some taps know no discovery: what the manifest names is what there is.
+            None if !self.named().is_empty()
+                && (found.ended.well() || !self.help().await?.contains("--discover")) =>
+            {
+                Catalog::of_names(self.named())
+            }
+            None => return Err(found.ended.error("it was asked for its streams")),
+        };
+        let catalog = Arc::new(catalog);
+        *known = Some((Instant::now(), Arc::clone(&catalog)));
+        Ok(catalog)
+    }
+
+    fn named(&self) -> &[String] {
+        &self.origin.system().streams
+    }
+}
+
+#[async_trait]
+impl Dialect for Tap {
+    async fn read(&self, stream: &StreamSpec, range: &Range) -> Result<Reading> {
+        let catalog = self.catalog().await?;
+        let known = catalog
+            .stream(&stream.name)
+            .ok_or_else(|| Error::config(format!("the source has no stream `{}`", stream.name)))?;
+        let settings = Settings::of(self.origin.system())?;
+        let mut program = self.origin.program().await?;
+        let config = settings.write("config.json", &self.origin.config().await?)?;
+        program.args.extend(["--config".into(), config.into()]);
+        let takes = match catalog.found() {
+            true => self.takes().await?,
+            false => Takes::Nothing,
+        };
+        let option = match takes {
+            Takes::Catalog => Some("--catalog"),
+            Takes::Properties => Some("--properties"),
+            Takes::Nothing => None,
+        };
+        if let Some(option) = option {
+            let selected = settings.write("catalog.json", &catalog.select(stream))?;
+            program.args.extend([option.into(), selected.into()]);
+        }
+        let before = match range {
+            Range::Delta { after } => after.clone(),
+            Range::Backfill { .. } => {
+                return Err(
+                    Error::config(format!("stream {}: a tap knows no backfill", stream.name))
+                        .advice("set its own start date in the connection, and load in full"),
+                );
+            }
+            Range::Full => None,
+        };
+        if let Some(state) = &before {
+            let state = settings.write("state.json", state)?;
+            program.args.extend(["--state".into(), state.into()]);
+        }
+        Ok(Reading {
+            program,
+            _settings: settings,
+            schema: known.schema().clone(),
+            names: known.names(),
+            incremental: known.is_incremental(&stream.cursor),
+            before,
+        })
+    }
+
+    fn hear<'a>(&self, line: &'a str) -> Said<'a> {
+        message::hear(line)
+    }
+
+    /// What a tap says of itself is all that anybody knows of where it stands. One that reads in full says so by an empty
+    /// state, or by a mark that it is complete.
+    fn position(&self, reading: &Reading, last: Option<Value>) -> Option<Position> {
+        let told =
+            last.filter(|state| state.as_object().is_none_or(|state| !state.is_empty()) && !state.is_null());
+        match reading.incremental {
+            true => told.or_else(|| reading.before.clone()),
+            false => None,
+        }
+    }
+}
+
+#[async_trait]
+impl Source for Singer {
+    async fn discover(&self) -> Result<Vec<StreamInfo>> {
+        let catalog = self.tap.catalog().await?;
+        let info = |stream: &Stream| StreamInfo {
+            schema: json_schema::columns(stream.schema(), &[]),
+            primary_key: stream.primary_key(),
+            cursors: stream.cursors(),
+            ..StreamInfo::named(stream.name().to_owned())
+        };
+        Ok(catalog.streams().iter().map(info).collect())
+    }
+
+    async fn load(&self, stream: &StreamSpec, range: &Range) -> Result<Arc<dyn Load>> {
+        let reading = self.tap.read(stream, range).await?;
+        Ok(Arc::new(
+            MessageLoad::open(self.tap.clone(), reading, self.tap.mask()?).await?,
+        ))
+    }
+
+    fn resumes(&self) -> bool {
+        true
+    }
+}

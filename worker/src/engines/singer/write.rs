@@ -1,0 +1,138 @@
+//! The writing end: any Singer target.
+//!
+//! In: a table. Out: its schema, its rows as records, for a load that replaces the word that older versions are gone, and a
+//! state behind them. What a target does with it is its own affair: that it ended well is all that most of them tell.
+
+use async_trait::async_trait;
+use serde_json::{Value, json};
+
+use super::Origin;
+use crate::{
+    connector::{Authority, System},
+    engines::{
+        child::{Child, Program},
+        hosted::patience,
+        json_schema,
+        messages::{
+            Said, Settings,
+            write::{Opened, Recipient, Table},
+        },
+    },
+    error::{Error, Result},
+    secrets::Mask,
+};
+
+/// A target.
+pub(super) struct Written(pub(super) Box<dyn Origin>);
+
+impl Written {
+    async fn program(&self, settings: &Settings) -> Result<Program> {
+        let mut program = self.0.program().await?;
+        let config = settings.write("config.json", &self.0.config().await?)?;
+        program.args.extend(["--config".into(), config.into()]);
+        Ok(program)
+    }
+}
+
+/// The stream as targets split it into schema and table.
+fn name(table: &Table) -> String {
+    table.stream.name.replace('.', "-")
+}
+
+#[async_trait]
+impl Recipient for Written {
+    fn system(&self) -> &System {
+        self.0.system()
+    }
+
+    async fn prepare(&self) -> Result<()> {
+        Ok(())
+    }
+
+    /// No target says whether it replaces rows by key.
+    fn authority(&self) -> Authority {
+        Authority::Store
+    }
+
+    /// It is given its configuration and no messages: most of them look at the one before the others.
+    async fn check(&self) -> Result<()> {
+        let settings = Settings::of(self.system())?;
+        let program = self.program(&settings).await?;
+        let (mut child, input, mut output) = Child::start(&program, Mask::of(&self.system().secrets)?)?;
+        drop(input);
+        let mut nobody = tokio::io::sink();
+        if tokio::time::timeout(patience(), tokio::io::copy(&mut output, &mut nobody))
+            .await
+            .is_err()
+        {
+            return Err(Error::transient(format!(
+                "{} was silent for too long",
+                program.name
+            )));
+        }
+        match child.end().await? {
+            ended if ended.well() => Ok(()),
+            ended => Err(ended.error("its configuration was tried")),
+        }
+    }
+
+    async fn open(&self, table: &Table) -> Result<Opened> {
+        let settings = Settings::of(self.system())?;
+        let program = self.program(&settings).await?;
+        let schema = json!({
+            "type": "SCHEMA",
+            "stream": name(table),
+            "schema": json_schema::of(&table.schema),
+            "key_properties": table.stream.delivered_key,
+        });
+        Ok(Opened {
+            program,
+            settings,
+            first: vec![schema],
+        })
+    }
+
+    fn around(&self, table: &Table, _at: i64) -> (String, &'static str) {
+        let version = match table.replace {
+            true => format!("\"version\":{},", table.version),
+            false => String::new(),
+        };
+        let stream = Value::from(name(table));
+        let before = format!("{{\"type\":\"RECORD\",\"stream\":{stream},{version}\"record\":");
+        (before, "}\n")
+    }
+
+    fn last(&self, table: &Table, _rows: u64) -> Vec<Value> {
+        let stream = name(table);
+        let mut messages = Vec::new();
+        if table.replace {
+            messages.push(
+                json!({ "type": "ACTIVATE_VERSION", "stream": stream.clone(), "version": table.version }),
+            );
+        }
+        let mut bookmarks = serde_json::Map::new();
+        bookmarks.insert(stream, json!({ "millrace": table.mark }));
+        messages.push(json!({ "type": "STATE", "value": { "bookmarks": bookmarks } }));
+        messages
+    }
+
+    /// Targets print the bare value of a state.
+    fn hear<'a>(&self, line: &'a str) -> Said<'a> {
+        match serde_json::from_str::<Value>(line) {
+            Ok(state) if state.is_object() => Said::State { state, rows: None },
+            _ => Said::Noise,
+        }
+    }
+
+    fn confirms(&self, table: &Table, state: &Value) -> bool {
+        state["bookmarks"][name(table)]["millrace"] == table.mark.as_str()
+    }
+
+    fn confirms_always(&self) -> bool {
+        false
+    }
+
+    fn deleted(&self) -> &'static str {
+        "_sdc_deleted_at"
+    }
+}
