@@ -19,6 +19,7 @@ mod library;
 mod lines;
 mod meltano;
 mod messages;
+mod output;
 mod own;
 mod python;
 mod singer;

@@ -99,7 +99,7 @@ impl Connector {
         let program = self.program(verb, &settings).await?;
         let (mut child, input, output) = Child::start(&program, self.mask()?)?;
         drop(input);
-        let (mut lines, mut found, mut failed) = (Lines::new(output), None, None);
+        let (mut lines, mut found, mut failed) = (Lines::new(output)?, None, None);
         let patience = hosted::patience();
         loop {
             let line = tokio::time::timeout(patience, lines.next()).await;

@@ -20,7 +20,7 @@ use rustix::{
     process::{Pid, Signal, kill_process_group, set_parent_process_death_signal},
 };
 use tokio::{
-    process::{ChildStdin, ChildStdout, Command},
+    process::{ChildStdin, Command},
     task::JoinHandle,
     time::timeout,
 };
@@ -29,6 +29,7 @@ use self::{
     beside::Beside,
     log::{Heard, Tail, log},
 };
+use super::output::Output;
 use crate::{
     error::{Error, Result},
     secrets::Mask,
@@ -81,7 +82,7 @@ impl Child {
     ///
     /// # Errors
     /// `config` where there is no such program; `transient` where the machine has no room for it.
-    pub(super) fn start(program: &Program, mask: Mask) -> Result<(Self, ChildStdin, ChildStdout)> {
+    pub(super) fn start(program: &Program, mask: Mask) -> Result<(Self, ChildStdin, Output)> {
         let tail = Tail::default();
         let hear = |errors| tokio::spawn(log(program.clone(), errors, mask, tail.clone()));
         let (process, input, output, log) = match &program.beside {
@@ -94,6 +95,7 @@ impl Child {
                 let pipe = || Error::bug(format!("{} was started without its pipes", program.name));
                 let input = process.stdin.take().ok_or_else(pipe)?;
                 let output = process.stdout.take().ok_or_else(pipe)?;
+                let output = output.into_owned_fd().map_err(|error| failed(program, &error))?.into();
                 let errors = process.stderr.take().ok_or_else(pipe)?;
                 let group = process.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
                 (Process::Here(process, group), input, output, hear(errors))

@@ -1,9 +1,12 @@
 //! Frames: a header in JSON and a body, as `docs/plugins/protocol.md` has them.
 
+use std::io::{self, Read};
+
 use serde::Serialize;
 use serde_json::Value;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncWrite, AsyncWriteExt};
 
+use super::output::broken;
 use crate::error::{Error, Result};
 
 /// The longest header, in bytes.
@@ -51,12 +54,12 @@ pub(super) async fn write(
 ///
 /// # Errors
 /// `bug` where what comes is none.
-pub(super) async fn read(from: &mut (impl AsyncRead + Unpin)) -> Result<Option<Frame>> {
+pub(super) fn read(from: &mut impl Read) -> Result<Option<Frame>> {
     let mut start = [0; 8];
-    match from.read_exact(&mut start).await {
+    match from.read_exact(&mut start) {
         Ok(_) => {}
-        Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(None),
-        Err(error) => return Err(Error::transient(format!("the pipe is broken: {error}"))),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+        Err(error) => return Err(broken(&error)),
     }
     let length = |part: &[u8]| {
         part.iter()
@@ -69,7 +72,7 @@ pub(super) async fn read(from: &mut (impl AsyncRead + Unpin)) -> Result<Option<F
             "what it sent is no frame of this protocol: a header of {header} and a body of {body} bytes"
         )));
     }
-    let header = exact(from, header).await?;
+    let header = exact(from, header)?;
     let header: Value = serde_json::from_slice(&header)
         .map_err(|error| Error::bug(format!("a frame's header is no JSON: {error}")))?;
     let kind = header
@@ -79,18 +82,25 @@ pub(super) async fn read(from: &mut (impl AsyncRead + Unpin)) -> Result<Option<F
         .to_owned();
     Ok(Some(Frame {
         kind,
-        body: exact(from, body).await?.into(),
+        body: exact(from, body)?.into(),
         header,
     }))
 }
 
 /// So many bytes; room is made as they come, not as they are promised.
-async fn exact(from: &mut (impl AsyncRead + Unpin), length: usize) -> Result<Vec<u8>> {
-    let mut bytes = Vec::with_capacity(length.min(PROMISED));
-    let read = from.take(length as u64).read_to_end(&mut bytes).await;
-    match read {
-        Ok(read) if read == length => Ok(bytes),
-        Ok(read) => Err(Error::bug(format!("a frame ends after {read} of {length} bytes"))),
-        Err(error) => Err(Error::transient(format!("the pipe is broken: {error}"))),
+fn exact(from: &mut impl Read, length: usize) -> Result<Vec<u8>> {
+    let mut bytes = vec![0; length.min(PROMISED)];
+    let mut read = 0;
+    while read < length {
+        if read == bytes.len() {
+            bytes.resize(length.min(2 * read), 0);
+        }
+        match from.read(&mut bytes[read..]) {
+            Ok(0) => return Err(Error::bug(format!("a frame ends after {read} of {length} bytes"))),
+            Ok(more) => read += more,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(broken(&error)),
+        }
     }
+    Ok(bytes)
 }

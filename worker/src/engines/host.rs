@@ -8,12 +8,7 @@ use std::time::Duration;
 use millrace_crds::schema::Field;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::{
-    io::BufReader,
-    process::{ChildStdin, ChildStdout},
-    sync::mpsc,
-    time::timeout,
-};
+use tokio::{process::ChildStdin, sync::mpsc, time::timeout};
 
 use super::{
     child::{Child, Program},
@@ -83,8 +78,13 @@ impl Host {
     /// What keeps the plugin from being loaded.
     pub(super) async fn start(program: &Program, start: &Value, mask: Mask) -> Result<Self> {
         let (child, input, output) = Child::start(program, mask.clone())?;
-        let (sender, frames) = mpsc::channel(AHEAD);
-        tokio::spawn(pump(output, sender));
+        let mut broken = false;
+        // Where what comes is no frame, nothing that follows is.
+        let frames = output.each(AHEAD, move |pipe| {
+            let next = if broken { None } else { frame::read(pipe).transpose() };
+            broken = next.as_ref().is_some_and(Result::is_err);
+            next
+        })?;
         let ready = Ready {
             protocol: 0,
             kind: String::new(),
@@ -251,19 +251,6 @@ impl Host {
         drop(input);
         // Its work is done, however it ends.
         let _ = child.end().await;
-    }
-}
-
-/// Reads frames for as long as somebody wants them.
-async fn pump(output: ChildStdout, sender: mpsc::Sender<Result<Frame>>) {
-    let mut output = BufReader::with_capacity(1 << 18, output);
-    loop {
-        let next = frame::read(&mut output).await.transpose();
-        let Some(next) = next else { return };
-        let last = next.is_err();
-        if sender.send(next).await.is_err() || last {
-            return;
-        }
     }
 }
 

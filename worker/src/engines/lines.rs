@@ -1,12 +1,11 @@
 //! The lines that a program writes to its standard output.
 
-use std::time::Duration;
+use std::io;
 
-use tokio::{
-    io::{AsyncBufReadExt, BufReader},
-    process::ChildStdout,
-};
+use bytes::{Buf, Bytes};
+use tokio::sync::mpsc;
 
+use super::output::{Output, broken};
 use crate::error::{Error, Result};
 
 /// The longest line, in bytes: a row of it is held in memory several times.
@@ -17,27 +16,28 @@ pub(super) fn too_long() -> Error {
     Error::data(format!("a line of more than {} MiB", LONGEST >> 20)).reason("LineTooLong")
 }
 
-/// What less than this came at once, is followed by more: connectors write each row by itself, and to be woken for each of
-/// them costs more than to read it.
-const MUCH: usize = 64 << 10;
-/// How long is waited for more.
-const PAUSE: Duration = Duration::from_millis(2);
-
 /// Lines, one at a time.
 pub(super) struct Lines {
-    output: BufReader<ChildStdout>,
+    pieces: mpsc::Receiver<io::Result<Bytes>>,
+    piece: Bytes,
+    /// Bytes at the beginning of the piece that were given on.
+    given: usize,
+    /// A line that came in several pieces.
     line: Vec<u8>,
-    /// What came last was little.
-    little: bool,
 }
 
 impl Lines {
-    pub(super) fn new(output: ChildStdout) -> Self {
-        Self {
-            output: BufReader::with_capacity(1 << 20, output),
+    /// Begins to read.
+    ///
+    /// # Errors
+    /// `transient` where the machine has no room for it.
+    pub(super) fn new(output: Output) -> Result<Self> {
+        Ok(Self {
+            pieces: output.pieces()?,
+            piece: Bytes::new(),
+            given: 0,
             line: Vec::new(),
-            little: false,
-        }
+        })
     }
 
     /// The next line without its end; `None`: there are no more. Not safe to be given up.
@@ -46,25 +46,25 @@ impl Lines {
     /// `data` where a line is too long; `transient` where the pipe breaks.
     pub(super) async fn next(&mut self) -> Result<Option<&str>> {
         self.line.clear();
+        self.piece.advance(std::mem::take(&mut self.given));
         loop {
-            let empty = self.output.buffer().is_empty();
-            if empty && std::mem::take(&mut self.little) {
-                tokio::time::sleep(PAUSE).await;
+            if self.piece.is_empty() {
+                match self.pieces.recv().await {
+                    None => return Ok((!self.line.is_empty()).then(|| text(&self.line))),
+                    Some(piece) => self.piece = piece.map_err(|error| broken(&error))?,
+                }
             }
-            let seen = self.output.fill_buf().await;
-            let seen = seen.map_err(|error| Error::transient(format!("the pipe is broken: {error}")))?;
-            self.little = empty && seen.len() < MUCH;
-            if seen.is_empty() {
-                return Ok((!self.line.is_empty()).then(|| text(&self.line)));
-            }
-            let end = memchr::memchr(b'\n', seen);
-            let part = &seen[..end.unwrap_or(seen.len())];
-            if self.line.len() + part.len() > LONGEST {
+            let end = memchr::memchr(b'\n', &self.piece);
+            let length = end.unwrap_or(self.piece.len());
+            if self.line.len() + length > LONGEST {
                 return Err(too_long());
             }
-            self.line.extend_from_slice(part);
-            let taken = end.map_or(seen.len(), |end| end + 1);
-            self.output.consume(taken);
+            if end.is_some() && self.line.is_empty() {
+                self.given = length + 1;
+                return Ok(Some(text(&self.piece[..length])));
+            }
+            self.line.extend_from_slice(&self.piece[..length]);
+            self.piece.advance(length + usize::from(end.is_some()));
             if end.is_some() {
                 return Ok(Some(text(&self.line)));
             }

@@ -17,10 +17,7 @@ use std::{
 
 use async_trait::async_trait;
 use serde_json::Value;
-use tokio::{
-    io::AsyncReadExt,
-    sync::{Mutex, OnceCell},
-};
+use tokio::sync::{Mutex, OnceCell};
 
 use self::catalog::{Catalog, Stream};
 use super::{
@@ -31,7 +28,7 @@ use super::{
 };
 use crate::{
     connector::{Destination, Load, Position, Range, Source, StreamInfo, System},
-    error::{Error, Result},
+    error::{Context, Error, Result},
     secrets::Mask,
     stream::StreamSpec,
 };
@@ -122,28 +119,18 @@ impl Tap {
 
     /// Runs a tap that writes one text.
     async fn output(&self, args: Vec<OsString>) -> Result<Output> {
-        const LONGEST: u64 = 256 << 20;
+        const LONGEST: usize = 256 << 20;
         let mut program = self.origin.program().await?;
         program.args.extend(args);
         let (mut child, input, output) = Child::start(&program, self.mask()?)?;
         drop(input);
-        let mut text = Vec::new();
-        let mut output = output.take(LONGEST);
-        let read = tokio::time::timeout(hosted::patience(), output.read_to_end(&mut text)).await;
-        match read {
-            Err(_) => Err(Error::transient(format!(
-                "{} was silent for too long",
-                program.name
-            ))),
-            Ok(Err(error)) => Err(Error::transient(format!(
-                "{}: the pipe is broken: {error}",
-                program.name
-            ))),
-            Ok(Ok(_)) => Ok(Output {
-                text: String::from_utf8_lossy(&text).into_owned(),
-                ended: child.end().await?,
-            }),
-        }
+        let text = tokio::time::timeout(hosted::patience(), output.whole(LONGEST)).await;
+        let silent = |_| Error::transient(format!("{} was silent for too long", program.name));
+        let text = text.map_err(silent)?.context(&program.name)?;
+        Ok(Output {
+            text: String::from_utf8_lossy(&text).into_owned(),
+            ended: child.end().await?,
+        })
     }
 
     /// What it says of its options.
@@ -175,9 +162,11 @@ impl Tap {
         }
         let settings = Settings::of(self.origin.system())?;
         let config = settings.write("config.json", &self.origin.config().await?)?;
-        let found = self
-            .output(vec!["--config".into(), config.into(), "--discover".into()])
-            .await?;
+        let discover = self.output(vec!["--config".into(), config.into(), "--discover".into()]);
+        // What is asked next anyway: both take about as long as an interpreter takes to start. A failure is told where
+        // the help is needed.
+        let (found, _) = tokio::join!(discover, self.help());
+        let found = found?;
         let catalog = match Catalog::find(&found.text) {
             Some(catalog) => catalog,
             // Some taps know no discovery: what the manifest names is what there is.

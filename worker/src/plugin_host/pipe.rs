@@ -5,12 +5,17 @@
 use std::{
     fs::File,
     io::{BufReader, BufWriter, Cursor, Read, Write},
+    ops::Deref,
 };
 
 use arrow::{
     array::RecordBatch,
+    buffer::Buffer,
     datatypes::{Schema, SchemaRef},
-    ipc::{reader::StreamReader, writer::StreamWriter},
+    ipc::{
+        reader::StreamReader,
+        writer::{StreamEncoder, StreamWriter},
+    },
 };
 use rustix::{
     io::dup,
@@ -80,21 +85,27 @@ impl Pipe {
 
     /// Answers.
     pub(super) fn write(&mut self, header: &Value, body: &[u8]) -> Result<()> {
+        self.write_parts(header, &[body])
+    }
+
+    /// The same, of a body that lies in several places.
+    fn write_parts(&mut self, header: &Value, body: &[impl Deref<Target = [u8]>]) -> Result<()> {
         let header = header.to_string();
-        let length = |bytes: &[u8]| {
-            u32::try_from(bytes.len()).map_err(|_| Error::data("a batch is too long for a frame"))
+        let length = |bytes: usize| {
+            u32::try_from(bytes).map_err(|_| Error::data("a batch is too long for a frame"))
         };
         let mut start = [0; 8];
-        start[..4].copy_from_slice(&length(header.as_bytes())?.to_le_bytes());
-        start[4..].copy_from_slice(&length(body)?.to_le_bytes());
-        let output = &mut self.output;
-        let written = output
-            .write_all(&start)
-            .and_then(|()| output.write_all(header.as_bytes()));
-        let written = written
-            .and_then(|()| output.write_all(body))
-            .and_then(|()| output.flush());
-        written.map_err(|error| broken(&error))
+        start[..4].copy_from_slice(&length(header.len())?.to_le_bytes());
+        start[4..].copy_from_slice(&length(total(body))?.to_le_bytes());
+        let mut write = || {
+            self.output.write_all(&start)?;
+            self.output.write_all(header.as_bytes())?;
+            for part in body {
+                self.output.write_all(part)?;
+            }
+            self.output.flush()
+        };
+        write().map_err(|error| broken(&error))
     }
 
     /// Sends rows, in several frames where they are large; the last of them has the position.
@@ -105,13 +116,13 @@ impl Pipe {
         let count = rows.num_rows();
         let whole = count <= 1 || size(rows)? <= LARGE;
         match whole.then(|| batch(rows)).transpose()? {
-            Some(body) if body.len() <= BODY => {
+            Some(body) if total(&body) <= BODY => {
                 header["rows"] = json!(count);
-                self.write(&header, &body)
+                self.write_parts(&header, &body)
             }
             Some(body) if count <= 1 => Err(Error::data(format!(
                 "a row of {} MiB; {} MiB is the most that a row can have",
-                body.len() >> 20,
+                total(&body) >> 20,
                 BODY >> 20
             ))),
             _ => {
@@ -144,15 +155,16 @@ pub(super) fn schema(schema: &Schema) -> Result<Vec<u8>> {
     Ok(writer.into_inner()?)
 }
 
-/// Rows as an Arrow stream.
-pub(super) fn batch(rows: &RecordBatch) -> Result<Vec<u8>> {
-    let mut writer = StreamWriter::try_new(
-        Vec::with_capacity(rows.get_array_memory_size() + 4096),
-        &rows.schema(),
-    )?;
-    writer.write(rows)?;
-    writer.finish()?;
-    Ok(writer.into_inner()?)
+/// Rows as an Arrow stream, of which the columns are not copied.
+fn batch(rows: &RecordBatch) -> Result<Vec<Buffer>> {
+    let mut encoder = StreamEncoder::try_new(&rows.schema())?;
+    let mut parts = encoder.encode(rows)?;
+    parts.extend(encoder.finish()?);
+    Ok(parts)
+}
+
+fn total(parts: &[impl Deref<Target = [u8]>]) -> usize {
+    parts.iter().map(|part| part.len()).sum()
 }
 
 /// The schema of an Arrow stream.

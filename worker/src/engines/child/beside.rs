@@ -19,10 +19,10 @@ use rustix::net::{Shutdown, shutdown};
 use tokio::{
     io::AsyncReadExt,
     net::UnixStream,
-    process::{ChildStderr, ChildStdin, ChildStdout},
+    process::{ChildStderr, ChildStdin},
 };
 
-use super::Program;
+use super::{super::output::Output, Program};
 use crate::error::{Error, Result};
 
 /// Killed: what the end of its container comes to.
@@ -46,7 +46,7 @@ impl Beside {
     pub(super) fn start(
         program: &Program,
         socket: &Path,
-    ) -> Result<(Self, ChildStdin, ChildStdout, ChildStderr)> {
+    ) -> Result<(Self, ChildStdin, Output, ChildStderr)> {
         let gone = |error: std::io::Error| {
             Error::transient(format!(
                 "{}: its container does not answer: {error}",
@@ -67,7 +67,7 @@ impl Beside {
             Ok((
                 UnixStream::from_std(stream)?,
                 ChildStdin::from_std(process::ChildStdin::from(OwnedFd::from(ours)))?,
-                ChildStdout::from_std(process::ChildStdout::from(OwnedFd::from(output)))?,
+                Output::from(OwnedFd::from(output)),
                 ChildStderr::from_std(process::ChildStderr::from(OwnedFd::from(errors)))?,
             ))
         };

@@ -5,7 +5,7 @@
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use arrow::{array::Array, datatypes::SchemaRef};
@@ -49,7 +49,8 @@ impl MessageLoad {
         let mut talk = Box::new(Talk {
             child,
             mask,
-            lines: Lines::new(output),
+            lines: Lines::new(output)?,
+            patience: patience(),
             rows: Vec::new(),
             count: 0,
             files: Files::default(),
@@ -125,6 +126,7 @@ struct Talk {
     child: Child,
     mask: Mask,
     lines: Lines,
+    patience: Duration,
     /// Rows that wait, one a line, and their number.
     rows: Vec<u8>,
     count: usize,
@@ -159,13 +161,12 @@ impl Talk {
         if self.ended {
             return Ok(false);
         }
-        let patience = patience();
-        let Ok(line) = timeout(patience, self.lines.next()).await else {
+        let Ok(line) = timeout(self.patience, self.lines.next()).await else {
             self.child.kill();
             return Err(Error::transient(format!(
                 "{} was silent for {} s while {READING}, and was ended",
                 self.child.name(),
-                patience.as_secs()
+                self.patience.as_secs()
             ))
             .reason("PluginHangs")
             .advice("raise MILLRACE_PLUGIN_PATIENCE (seconds) where it needs longer"));

@@ -18,7 +18,7 @@ use crate::{
             write::{Opened, Recipient, Table},
         },
     },
-    error::{Error, Result},
+    error::{Context, Error, Result},
     secrets::Mask,
 };
 
@@ -58,18 +58,11 @@ impl Recipient for Written {
     async fn check(&self) -> Result<()> {
         let settings = Settings::of(self.system())?;
         let program = self.program(&settings).await?;
-        let (mut child, input, mut output) = Child::start(&program, Mask::of(&self.system().secrets)?)?;
+        let (mut child, input, output) = Child::start(&program, Mask::of(&self.system().secrets)?)?;
         drop(input);
-        let mut nobody = tokio::io::sink();
-        if tokio::time::timeout(patience(), tokio::io::copy(&mut output, &mut nobody))
-            .await
-            .is_err()
-        {
-            return Err(Error::transient(format!(
-                "{} was silent for too long",
-                program.name
-            )));
-        }
+        let silent = |_| Error::transient(format!("{} was silent for too long", program.name));
+        let said = tokio::time::timeout(patience(), output.whole(0)).await;
+        said.map_err(silent)?.context(&program.name)?;
         match child.end().await? {
             ended if ended.well() => Ok(()),
             ended => Err(ended.error("its configuration was tried")),

@@ -14,6 +14,8 @@ from typing import Any, BinaryIO
 
 _LENGTHS = struct.Struct("<II")
 MOST_HEADER, MOST_BODY = 16 << 20, 256 << 20
+#: A longer body is written while the plugin makes the next one.
+_LONG = 256 << 10
 
 
 class Broken(Exception):
@@ -60,17 +62,38 @@ class Writer:
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor, self._lock = descriptor, threading.Lock()
+        self._under_way: threading.Thread | None = None
+        self._failure: OSError | None = None
 
     def send(self, header: dict[str, Any], body: Any = b"") -> None:
-        """Writes one frame; `body` is bytes or anything with the buffer interface."""
+        """Writes one frame; `body` is bytes or anything with the buffer interface, which nobody changes any more.
+
+        What keeps a long one from being written is raised by the next call.
+        """
         text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "backslashreplace")
         content = memoryview(body).cast("B") if len(body) else memoryview(b"")
         if len(text) > MOST_HEADER or len(content) > MOST_BODY:
             raise ValueError(f"a frame of {len(text)} and {len(content)} bytes is too large")
+        start = memoryview(_LENGTHS.pack(len(text), len(content)) + text)
         with self._lock:
-            self._write(memoryview(_LENGTHS.pack(len(text), len(content)) + text))
-            self._write(content)
+            if self._under_way is not None:
+                self._under_way.join()
+                self._under_way = None
+            if self._failure is not None:
+                raise self._failure
+            if len(content) < _LONG:
+                self._write(start, content)
+            else:
+                self._under_way = threading.Thread(target=self._write_aside, args=(start, content))
+                self._under_way.start()
 
-    def _write(self, content: memoryview) -> None:
-        while content:
-            content = content[os.write(self._descriptor, content) :]
+    def _write_aside(self, *parts: memoryview) -> None:
+        try:
+            self._write(*parts)
+        except OSError as error:
+            self._failure = error
+
+    def _write(self, *parts: memoryview) -> None:
+        for part in parts:
+            while part:
+                part = part[os.write(self._descriptor, part) :]

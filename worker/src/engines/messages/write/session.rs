@@ -13,7 +13,7 @@ use std::{
 
 use tokio::{
     io::AsyncWriteExt,
-    process::{ChildStdin, ChildStdout},
+    process::ChildStdin,
     sync::{Mutex, watch},
     time::timeout,
 };
@@ -162,8 +162,9 @@ impl Session {
             heard: Arc::default(),
         };
         let heard = listener.heard.clone();
+        let lines = Lines::new(output)?;
         tokio::spawn(async move {
-            listener.listen(output).await;
+            listener.listen(lines).await;
             // Nobody may wait any more.
             let _ = told.send(true);
         });
@@ -289,8 +290,7 @@ struct Listener {
 }
 
 impl Listener {
-    async fn listen(&self, output: ChildStdout) {
-        let mut lines = Lines::new(output);
+    async fn listen(&self, mut lines: Lines) {
         let mut noise = 0;
         loop {
             match lines.next().await {
