@@ -95,7 +95,10 @@ impl Child {
                 let pipe = || Error::bug(format!("{} was started without its pipes", program.name));
                 let input = process.stdin.take().ok_or_else(pipe)?;
                 let output = process.stdout.take().ok_or_else(pipe)?;
-                let output = output.into_owned_fd().map_err(|error| failed(program, &error))?.into();
+                let output = output
+                    .into_owned_fd()
+                    .map_err(|error| failed(program, &error))?
+                    .into();
                 let errors = process.stderr.take().ok_or_else(pipe)?;
                 let group = process.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
                 (Process::Here(process, group), input, output, hear(errors))

@@ -43,7 +43,7 @@ pub(super) async fn write(
     let mut start = [0; 8];
     start[..4].copy_from_slice(&length(&header)?.to_le_bytes());
     start[4..].copy_from_slice(&length(body)?.to_le_bytes());
-    let gone = |error: std::io::Error| Error::transient(format!("the pipe is closed: {error}"));
+    let gone = |error: io::Error| Error::transient(format!("the pipe is closed: {error}"));
     for part in [&start[..], &header, body] {
         to.write_all(part).await.map_err(gone)?;
     }
@@ -57,7 +57,7 @@ pub(super) async fn write(
 pub(super) fn read(from: &mut impl Read) -> Result<Option<Frame>> {
     let mut start = [0; 8];
     match from.read_exact(&mut start) {
-        Ok(_) => {}
+        Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
         Err(error) => return Err(broken(&error)),
     }

@@ -81,7 +81,11 @@ impl Host {
         let mut broken = false;
         // Where what comes is no frame, nothing that follows is.
         let frames = output.each(AHEAD, move |pipe| {
-            let next = if broken { None } else { frame::read(pipe).transpose() };
+            let next = if broken {
+                None
+            } else {
+                frame::read(pipe).transpose()
+            };
             broken = next.as_ref().is_some_and(Result::is_err);
             next
         })?;

@@ -91,9 +91,8 @@ impl Pipe {
     /// The same, of a body that lies in several places.
     fn write_parts(&mut self, header: &Value, body: &[impl Deref<Target = [u8]>]) -> Result<()> {
         let header = header.to_string();
-        let length = |bytes: usize| {
-            u32::try_from(bytes).map_err(|_| Error::data("a batch is too long for a frame"))
-        };
+        let length =
+            |bytes: usize| u32::try_from(bytes).map_err(|_| Error::data("a batch is too long for a frame"));
         let mut start = [0; 8];
         start[..4].copy_from_slice(&length(header.len())?.to_le_bytes());
         start[4..].copy_from_slice(&length(total(body))?.to_le_bytes());

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{Attempt, commit::Delivery};
 use crate::{
-    connector::{Range, Staged},
+    connector::{Authority, Range, Staged},
     diff::{
         buckets::Buckets,
         candidates::{Candidate, Candidates, Kept},
@@ -54,7 +54,12 @@ impl Attempt<'_, '_> {
     }
 
     /// Rows are compared with what was delivered; only what differs goes to the destination.
-    pub(super) async fn compared(&self, index: Arc<Index>, replace: bool, lead: Option<Arc<Lead>>) -> Result<Delivery> {
+    pub(super) async fn compared(
+        &self,
+        index: Arc<Index>,
+        replace: bool,
+        lead: Option<Arc<Lead>>,
+    ) -> Result<Delivery> {
         let keyed = !self.pipeline.key.is_empty();
         let full = *self.range == Range::Full;
         let scope = match (keyed, full && !replace) {

@@ -43,10 +43,7 @@ impl Beside {
     ///
     /// # Errors
     /// `transient` where its container does not answer.
-    pub(super) fn start(
-        program: &Program,
-        socket: &Path,
-    ) -> Result<(Self, ChildStdin, Output, ChildStderr)> {
+    pub(super) fn start(program: &Program, socket: &Path) -> Result<(Self, ChildStdin, Output, ChildStderr)> {
         let gone = |error: std::io::Error| {
             Error::transient(format!(
                 "{}: its container does not answer: {error}",
