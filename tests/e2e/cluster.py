@@ -214,8 +214,9 @@ class Namespace:
     def events(self, reason: str = "") -> list[Object]:
         return [event for event in self.list("events") if not reason or event.get("reason") == reason]
 
-    def dump(self) -> str:
-        """All that tells why a test failed: no Secret."""
+    def dump(self, reason: str = "") -> str:
+        """All that tells why a test failed: no Secret. Before each part and at the end stands the failure itself, for
+        whoever sees but a piece of it."""
         parts = [self._show("get", "flows,sources,mrj,connectors,jobs.batch,statefulsets,pods,configmaps", "-o", "wide")]
         parts.append(self._show("get", "events", "--sort-by=.lastTimestamp"))
         parts.append(self._show("get", "flows,sources,mrj", "-o", "yaml"))
@@ -226,7 +227,7 @@ class Namespace:
             restarts = [c.get("restartCount", 0) for c in pod.get("status", {}).get("containerStatuses", [])]
             if any(restarts):
                 parts.append(self._show("logs", name, "--all-containers", "--previous", "--tail=60"))
-        return "\n".join(parts)
+        return "\n".join([line for part in parts for line in (reason, part)] + [reason])
 
     def _show(self, *args: str) -> str:
         return f"$ kubectl {' '.join(args)}\n{self.kubectl(*args, check=False)}"
