@@ -121,7 +121,7 @@ def test_f26_a_rotated_password_is_read_again(namespace: Namespace, operator: No
         # Connections that are open need no password.
         shop.server.cut()
         shop.insert("users", 2000, 2009)
-        until(lambda: shop.same("users"), 120, lambda: shop.difference("users"))
+        until(lambda: shop.same("users"), 240, lambda: shop.difference("users"))
         (same,) = namespace.workers("follow")
         assert same["metadata"]["uid"] == worker["metadata"]["uid"]
         assert same["status"]["containerStatuses"][0]["restartCount"] == 0
