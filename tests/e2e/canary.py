@@ -14,12 +14,13 @@ import time
 from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import install
 import pyarrow as pa
-from cluster import GROUP, Cluster, Namespace, Object, Unavailable, started_here
+from cluster import GROUP, Cluster, Namespace, Object, Unavailable, owned_by, started_here
 from spellings import spellings
 
 # What is kept of an object, and where it is said to be.
@@ -39,6 +40,7 @@ APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 ZSTD = b"\x28\xb5\x2f\xfd"
 
 
+@cache
 def forms(secret: str) -> set[bytes]:
     """A secret, and all ways to write it that somebody could read it from."""
     plain = {json.dumps(secret)[1:-1].encode(), json.dumps(secret, ensure_ascii=False)[1:-1].encode()}
@@ -51,6 +53,8 @@ class Eyes:
     def __init__(self, namespace: Namespace, cluster: Cluster) -> None:
         self.namespace, self.cluster = namespace, cluster
         self.seen: dict[str, set[bytes]] = defaultdict(set)
+        # A request that was begun may be answered after the end, while somebody searches.
+        self.lock = threading.Lock()
         self.ends = threading.Event()
         self.threads: list[threading.Thread] = []
         audit = os.environ.get("MILLRACE_TEST_AUDIT_LOG")
@@ -71,18 +75,28 @@ class Eyes:
         time.sleep(2)
         self.ends.set()
         for thread in self.threads:
-            thread.join(10)
+            # As long as a request may take, and a list is asked for.
+            thread.join(100)
 
     def find(self, secrets: list[str]) -> list[tuple[str, str]]:
         """The places where one of them was seen, each with what stood around it."""
         found = []
-        for place, texts in {**self.seen, **self._at_the_end()}.items():
+        for place, texts in {**self.until_now(), **self._at_the_end()}.items():
             for text in texts:
                 found += [(place, told) for secret in secrets if (told := hit(text, secret))]
         return found
 
-    def note(self, place: str, text: bytes) -> None:
-        self.seen[place].add(text)
+    def until_now(self) -> dict[str, set[bytes]]:
+        """All that was seen, which what comes later does not change."""
+        with self.lock:
+            return {place: set(texts) for place, texts in self.seen.items()}
+
+    def note(self, place: str, text: bytes, start: bytes | None = None) -> None:
+        """`start`: what was seen before, with which the text begins: kept once, or a long test would keep it a thousandfold."""
+        with self.lock:
+            if start is not None:
+                self.seen[place].discard(start)
+            self.seen[place].add(text)
 
     def _start(self, what: Callable[..., None], *args: Any) -> None:
         thread = threading.Thread(target=what, args=args, daemon=True)
@@ -104,7 +118,15 @@ class Eyes:
             except (Unavailable, KeyError):
                 continue
             for line in lines:
-                for where, text in texts_of(kind, place, json.loads(line)["object"]):
+                try:
+                    event = json.loads(line)
+                except ValueError:
+                    # The watch broke off; what is missing comes with the next.
+                    continue
+                # A watch that the API server ends says why, in place of an object.
+                if event["type"] == "ERROR":
+                    continue
+                for where, text in texts_of(kind, place, event["object"]):
                     self.note(where, text)
 
     def _follow_pods(self) -> None:
@@ -124,26 +146,36 @@ class Eyes:
     def _log(self, pod: str, container: str) -> None:
         """All that a container writes until it ends; and what the one before it wrote, in case that was missed."""
         place = f"/api/v1/namespaces/{self.namespace.name}/pods/{pod}/log?container={container}"
-        for query, where in (("&previous=true", "log of a former container"), ("", "log")):
-            self._raw(where, place + query)
-        while not self.ends.wait(1) and self._raw("log", place):
-            pass
+        self._raw("log of a former container", f"{place}&previous=true")
+        before, failures = b"", 0
+        while failures < 10:
+            try:
+                text = self.cluster.raw(place)
+                self.note("log", text, before if text.startswith(before) else None)
+                before = text
+            except Unavailable:
+                # A kubelet that is busy, or that has nothing to show yet.
+                failures += 1
+            except KeyError:
+                return
+            if self.ends.wait(1):
+                return
 
     def _metrics(self) -> None:
-        for pod in self.namespace.list("pods"):
-            if pod.get("status", {}).get("phase") == "Running":
+        # Those of the workers that stay first: of others many have ended meanwhile, and each of these is waited for.
+        for pod in sorted(self.namespace.list("pods"), key=lambda pod: owned_by(pod) != "StatefulSet"):
+            if pod.get("status", {}).get("phase") == "Running" and not self.ends.is_set():
                 name = pod["metadata"]["name"]
-                self._raw(
-                    "metrics of a worker", f"/api/v1/namespaces/{self.namespace.name}/pods/{name}:8080/proxy/metrics"
-                )
+                path = f"/api/v1/namespaces/{self.namespace.name}/pods/{name}:8080/proxy/metrics"
+                self._raw("metrics of a worker", path, 10)
         for pod in self.cluster.list("pods", install.SYSTEM):
             if pod.get("status", {}).get("phase") == "Running":
                 place = f"/api/v1/namespaces/{install.SYSTEM}/pods/{pod['metadata']['name']}"
-                self._raw("metrics of the operator", f"{place}:8080/proxy/metrics")
+                self._raw("metrics of the operator", f"{place}:8080/proxy/metrics", 10)
 
-    def _raw(self, place: str, path: str) -> bool:
+    def _raw(self, place: str, path: str, timeout: float = 30) -> bool:
         try:
-            self.note(place, self.cluster.raw(path))
+            self.note(place, self.cluster.raw(path, timeout))
         except (Unavailable, KeyError):
             return False
         return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import re
@@ -11,6 +12,7 @@ import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -18,9 +20,13 @@ import yaml
 from harness import ROOT
 
 Object = dict[str, Any]
+# Within a class that has a method `list` there is no other way to say it.
+Objects = list[Object]
 T = TypeVar("T")
 
 GROUP = "millrace.dev/v1alpha1"
+# How long people wait before something is wrong, in seconds, on a machine where one pod alone may take half a minute.
+PATIENCE = 180.0
 TOOL = (str(ROOT / "tests" / "cluster"),)
 # Each container of a pod has a control group below that of the pod, which is named by its UID.
 KILL = 'for cgroup in $(grep -ls "pod$1" /proc/[0-9]*/cgroup); do p=${cgroup#/proc/}; kill -KILL "${p%/cgroup}" || true; done'
@@ -76,28 +82,43 @@ class Cluster:
         assert not check or done.returncode == 0, f"kubectl {' '.join(args)}\n{done.stdout}{done.stderr}"
         return done.stdout if check else done.stdout + done.stderr
 
-    def raw(self, path: str) -> bytes:
+    def raw(self, path: str, timeout: float = 30) -> bytes:
         """The body of a GET."""
         try:
-            with urllib.request.urlopen(self.url + path, timeout=30) as answer:
+            with urllib.request.urlopen(self.url + path, timeout=timeout) as answer:
                 return bytes(answer.read())
         except urllib.error.HTTPError as error:
             if error.code in (404, 410):
                 raise KeyError(path) from None
-            raise Unavailable(f"{path}: {error.code} {error.read()[:300]!r}") from None
-        except OSError as error:
-            raise Unavailable(f"{path}: {error}") from None
+            said = b""
+            with suppress(OSError, http.client.HTTPException):
+                said = error.read()[:300]
+            raise Unavailable(f"{path}: {error.code} {said!r}") from None
+        # The second: an answer that broke off.
+        except (OSError, http.client.HTTPException) as error:
+            raise Unavailable(f"{path}: {error!r}") from None
+
+    def ask(self, path: str, seconds: float = 60) -> bytes:
+        """The same, asked again for a while: of a busy API server one answer that does not come is no news."""
+        end = time.monotonic() + seconds
+        while True:
+            try:
+                return self.raw(path)
+            except Unavailable:
+                if time.monotonic() > end:
+                    raise
+            time.sleep(0.5)
 
     def get(self, kind: str, name: str, namespace: str = "") -> Object | None:
         try:
-            found: Object = json.loads(self.raw(f"{PLACES[kind].format(namespace=namespace)}/{name}"))
+            found: Object = json.loads(self.ask(f"{PLACES[kind].format(namespace=namespace)}/{name}"))
             return found
         except KeyError:
             return None
 
-    def list(self, kind: str, namespace: str = "", selector: str = "") -> list[Object]:
+    def list(self, kind: str, namespace: str = "", selector: str = "") -> Objects:
         query = f"?labelSelector={selector.replace('=', '%3D')}" if selector else ""
-        items: list[Object] = json.loads(self.raw(PLACES[kind].format(namespace=namespace) + query))["items"]
+        items: Objects = json.loads(self.ask(PLACES[kind].format(namespace=namespace) + query))["items"]
         return items
 
     def kill(self, pod: Object) -> None:
@@ -132,7 +153,7 @@ class Namespace:
         cluster.apply([{"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}])
         made = cls(cluster, name)
         # A pod cannot start before its namespace has this.
-        until(lambda: made.get("configmaps", "kube-root-ca.crt"), 30, "kube-root-ca.crt")
+        until(lambda: made.get("configmaps", "kube-root-ca.crt"), PATIENCE, "kube-root-ca.crt")
         return made
 
     def remove(self) -> None:
@@ -156,22 +177,22 @@ class Namespace:
         assert found is not None, f"there is no {kind} {name}"
         return found
 
-    def list(self, kind: str, selector: str = "") -> list[Object]:
+    def list(self, kind: str, selector: str = "") -> Objects:
         return self.cluster.list(kind, self.name, selector)
 
-    def pods(self, flow: str) -> list[Object]:
+    def pods(self, flow: str) -> Objects:
         """The pods of a Flow that are not on their way out."""
         found = self.list("pods", f"millrace.dev/flow={flow}")
         return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
 
-    def workers(self, flow: str) -> list[Object]:
+    def workers(self, flow: str) -> Objects:
         """Those of its pods that stay: not its runs, and not the trials of a changed plan."""
         return [pod for pod in self.pods(flow) if owned_by(pod) == "StatefulSet"]
 
     def kill(self, pod: Object) -> None:
         self.cluster.kill(pod)
 
-    def wait_for(self, condition: str, resource: str, seconds: float = 90) -> None:
+    def wait_for(self, condition: str, resource: str, seconds: float = PATIENCE) -> None:
         """`wait_for("Ready", "flow/lake")`, as people wait."""
         self.kubectl("wait", f"--for=condition={condition}", resource, f"--timeout={seconds:.0f}s", timeout=seconds + 30)
 
@@ -180,7 +201,7 @@ class Namespace:
         return condition(self.get(kind, name) or {}, type)
 
     def await_condition(
-        self, kind: str, name: str, type: str, status: str, reason: str = "", seconds: float = 90
+        self, kind: str, name: str, type: str, status: str, reason: str = "", seconds: float = PATIENCE
     ) -> Object:
         """Waits for a condition of the present generation with this status, and reason if one is named."""
 
@@ -200,10 +221,10 @@ class Namespace:
     def token(self, flow: str, token: str) -> Object | None:
         """What became of a token."""
         found = self.get("flows", flow) or {}
-        triggers: list[Object] = found.get("status", {}).get("triggers", [])
+        triggers: Objects = found.get("status", {}).get("triggers", [])
         return next((one for one in triggers if one["token"] == token), None)
 
-    def await_token(self, flow: str, token: str, state: str = "Succeeded", seconds: float = 90) -> Object:
+    def await_token(self, flow: str, token: str, state: str = "Succeeded", seconds: float = PATIENCE) -> Object:
         def there() -> Object | None:
             found = self.token(flow, token)
             return found if found and found["state"] == state else None
@@ -211,11 +232,12 @@ class Namespace:
         what = f"token {token} of {flow} {state}"
         return until(there, seconds, lambda: f"{what}; {(self.get('flows', flow) or {}).get('status')}")
 
-    def events(self, reason: str = "") -> list[Object]:
+    def events(self, reason: str = "") -> Objects:
         return [event for event in self.list("events") if not reason or event.get("reason") == reason]
 
-    def dump(self) -> str:
-        """All that tells why a test failed: no Secret."""
+    def dump(self, reason: str = "") -> str:
+        """All that tells why a test failed: no Secret. Before each part and at the end stands the failure itself, for
+        whoever sees but a piece of it."""
         parts = [self._show("get", "flows,sources,mrj,connectors,jobs.batch,statefulsets,pods,configmaps", "-o", "wide")]
         parts.append(self._show("get", "events", "--sort-by=.lastTimestamp"))
         parts.append(self._show("get", "flows,sources,mrj", "-o", "yaml"))
@@ -226,7 +248,7 @@ class Namespace:
             restarts = [c.get("restartCount", 0) for c in pod.get("status", {}).get("containerStatuses", [])]
             if any(restarts):
                 parts.append(self._show("logs", name, "--all-containers", "--previous", "--tail=60"))
-        return "\n".join(parts)
+        return "\n".join([line for part in parts for line in (reason, part)] + [reason])
 
     def _show(self, *args: str) -> str:
         return f"$ kubectl {' '.join(args)}\n{self.kubectl(*args, check=False)}"

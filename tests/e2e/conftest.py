@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from itertools import zip_longest
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -73,8 +74,8 @@ def namespace(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[Name
     made = Namespace.make(cluster, request.node.name)
     yield made
     failed = getattr(request.node, "failed", False)
-    if failed:
-        print(made.dump())
+    if failed and not getattr(request.node, "dumped", False):
+        print(made.dump(getattr(request.node, "reason", "")))
     found = leaks.found(made)
     if not (failed and os.environ.get("MILLRACE_KEEP")):
         made.remove()
@@ -82,12 +83,28 @@ def namespace(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[Name
 
 
 @pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
-    """So that fixtures know, as they end, how the test did."""
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    """So that fixtures know, as they end, how the test did. What is in its namespace is told at once: a fixture that ends
+    may change it (another chart makes preflights of Continuous Flows), and servers of the test are gone then."""
     outcome = yield
     report = outcome.get_result()  # type: ignore[attr-defined]
-    if report.when in ("setup", "call") and report.failed:
+    if report.when in ("setup", "call") and report.failed and call.excinfo is not None:
         item.failed = True  # type: ignore[attr-defined]
+        item.reason = reason_of(item, call.excinfo)  # type: ignore[attr-defined]
+        made = getattr(item, "funcargs", {}).get("namespace")
+        # Without an API server there is nothing to be seen: then it is told as the namespace ends.
+        with suppress(Exception):
+            if isinstance(made, Namespace):
+                told = made.dump(item.reason)  # type: ignore[attr-defined]
+                report.sections.append((f"What is in {made.name}", told))
+                item.dumped = True  # type: ignore[attr-defined]
+
+
+def reason_of(item: pytest.Item, found: pytest.ExceptionInfo[BaseException]) -> str:
+    """A failure in one line: the test, the line of its file that it was at, the exception, the start of its message."""
+    lines = [entry.lineno + 1 for entry in found.traceback if str(entry.path) == str(item.path)]
+    message = " ".join(str(found.value)[:500].split())
+    return f"FAILED {item.nodeid} at line {lines[-1] if lines else '?'}: {found.type.__name__}: {message}"
 
 
 @pytest.fixture(scope="session")
@@ -146,7 +163,7 @@ def servers(cluster: Cluster) -> Iterator[Callable[..., None]]:
 
     yield act
     server("start", *stopped)
-    until(lambda: cluster.raw("/readyz") == b"ok", 60, "the API server is back")
+    until(lambda: cluster.raw("/readyz") == b"ok", 180, "the API server is back")
 
 
 @pytest.fixture

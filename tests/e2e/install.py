@@ -126,7 +126,7 @@ def bring(name: str, scratch: Path, kind: str, *arguments: str, of: str) -> None
     brought.write_text(build)
 
 
-def helm(*args: str, values: object = None, timeout: float = 300, namespace: str = SYSTEM) -> str:
+def helm(*args: str, values: object = None, timeout: float = 360, namespace: str = SYSTEM) -> str:
     done = subprocess.run(
         ["helm", "--namespace", namespace, *args],
         input=json.dumps(values) if values is not None else None,
@@ -149,7 +149,7 @@ def chart(values: Mapping[str, Any] = LOUD, *options: str) -> None:
         str(CHART),
         "--create-namespace",
         "--wait",
-        "--timeout=120s",
+        "--timeout=300s",
         "--values=-",
         *options,
         values=values,
@@ -168,12 +168,12 @@ def upgraded() -> dict[str, Any]:
 def second(namespace: str) -> None:
     """Another release, with the rights of one namespace, for that namespace alone."""
     values = {**LOUD, "watch": {"namespaces": [namespace]}, "crds": {"install": False}}
-    helm("install", RELEASE, str(CHART), "--wait", "--timeout=120s", "--values=-", values=values, namespace=namespace)
+    helm("install", RELEASE, str(CHART), "--wait", "--timeout=300s", "--values=-", values=values, namespace=namespace)
 
 
 def remove_second(namespace: str) -> None:
     helm("uninstall", RELEASE, "--ignore-not-found", namespace=namespace)
 
 
-def wait_for_operator(cluster: Cluster, seconds: int = 120) -> None:
+def wait_for_operator(cluster: Cluster, seconds: int = 300) -> None:
     cluster.kubectl("--namespace", SYSTEM, "rollout", "status", "deployment", f"--timeout={seconds}s", timeout=seconds + 30)

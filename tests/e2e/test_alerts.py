@@ -121,20 +121,20 @@ def test_alerts_for_failing_runs_and_for_lag_fire(
     expected = {("MillraceRunsFail", "fails"), ("MillraceLags", "late")}
     until(
         lambda: expected <= prometheus.firing(namespace.name),
-        60,
+        120,
         lambda: f"{expected}; {prometheus.firing(namespace.name)}\n{prometheus.log.read_text()[-3000:]}",
     )
     assert time.monotonic() - loaded > 5, "nothing can be late so soon"
     fires = prometheus.firing(namespace.name)
     assert ("MillraceRunsFail", "late") not in fires and ("MillraceFlowIsNotReady", "late") not in fires, fires
     # The operator is at work, and the rule finds it by its job and its namespace.
-    until(lambda: not prometheus.firing(install.SYSTEM), 30, lambda: str(prometheus.firing(install.SYSTEM)))
+    until(lambda: not prometheus.firing(install.SYSTEM), 120, lambda: str(prometheus.firing(install.SYSTEM)))
 
     # What is put right, falls silent.
     namespace.apply(flow("fails", "rows", to))
     namespace.trigger("flow/fails", "full_load", "again")
     namespace.wait_for("LastRunSucceeded", "flow/fails")
-    until(lambda: ("MillraceRunsFail", "fails") not in prometheus.firing(namespace.name), 30)
+    until(lambda: ("MillraceRunsFail", "fails") not in prometheus.firing(namespace.name), 120)
 
 
 def test_what_is_served_is_what_the_documents_name(cluster: Cluster, namespace: Namespace, operator: None) -> None:
@@ -148,12 +148,12 @@ def test_what_is_served_is_what_the_documents_name(cluster: Cluster, namespace: 
     namespace.trigger("flow/follow", "full_load", "now")
     namespace.await_token("follow", "now")
     of_workers, of_operator = METRICS.read_text().split("# Metrics of the operator")
-    (pod,) = namespace.pods("follow")
+    pod = until(lambda: namespace.workers("follow"), 120, "the worker")[0]
     worker = f"/api/v1/namespaces/{namespace.name}/pods/{pod['metadata']['name']}:8080/proxy/metrics"
     for place, text in ((worker, of_workers), (OPERATOR, of_operator)):
         names = documented(text)
         assert names
-        until(lambda: told(cluster, place) == names, 60, lambda: f"{told(cluster, place) ^ names} are not in both")
+        until(lambda: told(cluster, place) == names, 120, lambda: f"{told(cluster, place) ^ names} are not in both")
 
 
 def told(cluster: Cluster, place: str) -> set[str]:

@@ -61,7 +61,7 @@ def bystander(namespace: Namespace, operator: None) -> Object:
         flow("bystander", "rows", to, mode="Continuous"),
         flow("waits", "rows", to, suspend=True),
     )
-    namespace.wait_for("Ready", "flow/bystander", 120)
+    namespace.wait_for("Ready", "flow/bystander", 180)
     namespace.wait_for("Ready", "flow/waits")
     return stand(namespace)
 
@@ -119,7 +119,7 @@ def test_bad_input_is_refused_or_told_and_can_be_undone(
     log = cluster.kubectl("--namespace", install.SYSTEM, "logs", after["metadata"]["name"], "--tail=-1")
     assert "panicked" not in log
     assert LITERAL not in log
-    until(lambda: stand(namespace) == bystander, 30, lambda: f"{stand(namespace)}, which was {bystander}")
+    until(lambda: stand(namespace) == bystander, 120, lambda: f"{stand(namespace)}, which was {bystander}")
 
 
 def of_operator(audit: Audit) -> list[Request]:

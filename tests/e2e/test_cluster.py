@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from cluster import Namespace
+from cluster import Namespace, until
 from forward import Forward
 from harness import Millrace
 
@@ -28,7 +28,7 @@ def pod(name: str, image: str, *args: str, **spec: Any) -> dict[str, Any]:
 
 
 def said(namespace: Namespace, name: str) -> str:
-    namespace.kubectl("wait", "--for=jsonpath={.status.phase}=Succeeded", f"pod/{name}", "--timeout=90s")
+    namespace.kubectl("wait", "--for=jsonpath={.status.phase}=Succeeded", f"pod/{name}", "--timeout=180s", timeout=210)
     return namespace.kubectl("logs", name)
 
 
@@ -44,6 +44,8 @@ def test_a_pod_reaches_the_api_server_and_the_servers_of_the_tests(
     script = " && ".join(f"(exec 3<>/dev/tcp/{place}) && echo reached" for place in places)
     namespace.apply(pod("reach", shell_image, "-c", script))
     assert said(namespace, "reach").split() == ["reached"] * 3
+    # The thread that accepts may come later than the pod's word.
+    until(lambda: postgres_server.accepted and s3_server.accepted, 60, "both have accepted")
     assert postgres_server.accepted == s3_server.accepted == 1
 
 

@@ -167,10 +167,13 @@ class Steps:
         return self.place.get("flow", name, "--namespace", namespace)
 
     def wait(self, what: str, condition: str) -> None:
-        self.place.run("kubectl", "wait", "--namespace", "shop", what, f"--for={condition}", "--timeout=120s")
+        self.place.run("kubectl", "wait", "--namespace", "shop", what, f"--for={condition}", "--timeout=240s")
 
     def ten_rows(self) -> None:
-        log = self.place.run("kubectl", "logs", "--namespace=millrace", "--selector=millrace.dev/flow=first", "--tail=-1")
+        which = ("--namespace=millrace", "--selector=millrace.dev/flow=first")
+        # The kubelet may hear later than the operator that so short a load is over, and shows no log before.
+        self.place.run("kubectl", "wait", "--for=condition=Complete", "job.batch", *which, "--timeout=120s")
+        log = self.place.run("kubectl", "logs", *which, "--tail=-1")
         assert sum('"id":' in line for line in log.splitlines()) == 10, log
 
     def delivered(self) -> None:
@@ -248,7 +251,7 @@ class Steps:
     def foreign_kinds(self) -> None:
         for kind, plural in FOREIGN.items():
             self.place.apply(definition(kind, plural))
-        self.place.run("kubectl", "wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
+        self.place.run("kubectl", "wait", "--for=condition=Established", "crd", "--all", "--timeout=180s")
 
     def argo_cd(self) -> None:
         """Its namespace and its ConfigMap, which is all of it that the page speaks to."""
@@ -264,7 +267,7 @@ class Steps:
         kinds = self.place.run("kubectl", "api-resources", "--api-group=millrace.dev", "-o", "name")
         assert kinds == "", kinds
         # What belongs to what was deleted goes a little later.
-        until(lambda: not self.left(), 60, lambda: str(self.left()))
+        until(lambda: not self.left(), 120, lambda: str(self.left()))
         wide = self.place.get("clusterroles,clusterrolebindings")["items"]
         assert not [one for one in wide if ours(one)]
 

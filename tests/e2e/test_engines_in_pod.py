@@ -100,8 +100,8 @@ def semantics(namespace: Namespace, worker: Object, place: Path, s3_server: Forw
     call.write_text(f'#!/bin/sh\nexec {sys.executable} -S -E {place / INSIDE.name} call {place / "socket"} "$@"\n')
     call.chmod(0o755)
     namespace.apply(worker)
-    namespace.wait_for("Ready", "pod/worker", 120)
-    until((place / "socket").exists, 60, "the pod listens")
+    namespace.wait_for("Ready", "pod/worker", 180)
+    until((place / "socket").exists, 120, "the pod listens")
 
     def run(only: str) -> int:
         program = "import sys, pytest; sys.executable = sys.argv.pop(1); sys.exit(pytest.main(sys.argv[1:]))"

@@ -21,7 +21,9 @@ def test_the_first_flow_of_the_documents(namespace: Namespace, operator: None) -
     namespace.wait_for("Ready", "flow/first")
     namespace.wait_for("LastRunSucceeded", "flow/first")
     # The kubelet may hear later than the operator that so short a load is over, and shows no log before.
-    namespace.kubectl("wait", "--for=condition=Complete", "job", "--selector=millrace.dev/flow=first", "--timeout=60s")
+    namespace.kubectl(
+        "wait", "--for=condition=Complete", "job", "--selector=millrace.dev/flow=first", "--timeout=180s", timeout=210
+    )
     printed = namespace.kubectl("logs", "--selector=millrace.dev/flow=first", "--tail=-1")
     ids = [row["id"] for row in rows(printed) if "id" in row]
     assert sorted(set(ids)) == list(range(min(ids), min(ids) + 10)), printed

@@ -125,12 +125,12 @@ def test_a_continuous_flow_follows_its_source(namespace: Namespace, operator: No
         flow("follow", "shop", shop.destination(), mode="Continuous"),
     )
     namespace.wait_for("Ready", "flow/follow")
-    until(lambda: shop.same("users"), 30, lambda: shop.difference("users"))
-    (worker,) = namespace.workers("follow")
+    until(lambda: shop.same("users"), 120, lambda: shop.difference("users"))
+    worker = until(lambda: namespace.workers("follow"), 120, "the worker")[0]
 
     for turn in range(3):
         shop.insert("users", 2000 + turn * 10, 2009 + turn * 10)
-        until(lambda: shop.same("users"), 15, lambda: shop.difference("users"))
+        until(lambda: shop.same("users"), 120, lambda: shop.difference("users"))
     (same,) = namespace.workers("follow")
     assert same["metadata"]["uid"] == worker["metadata"]["uid"]
     assert same["status"]["containerStatuses"][0]["restartCount"] == 0
@@ -151,20 +151,20 @@ def test_several_workers_share_the_streams_whatever_their_number(namespace: Name
     share(3)
     namespace.wait_for("Ready", "flow/follow")
     for table in tables:
-        until(lambda table=table: shop.same(table), 60, lambda table=table: shop.difference(table))
-    assert len(namespace.workers("follow")) == 3
+        until(lambda table=table: shop.same(table), 120, lambda table=table: shop.difference(table))
+    until(lambda: len(namespace.workers("follow")) == 3, 120, lambda: f"three workers: {namespace.workers('follow')}")
 
     # Each tells of its own: together every stream once.
     def told() -> bool:
         status = namespace.must("flows", "follow")["status"]
-        return (status["streamCount"], len(status["streams"])) == (6, 6)
+        return (status.get("streamCount"), len(status.get("streams", []))) == (6, 6)
 
-    until(told, 60, lambda: str(namespace.must("flows", "follow")["status"]))
+    until(told, 120, lambda: str(namespace.must("flows", "follow")["status"]))
 
     # Tables that are made later are dealt, too, and a trigger is done by all of them.
     for number in range(6, 9):
         shop.table(f"t{number}", 500)
-        until(lambda number=number: shop.same(f"t{number}"), 60, lambda number=number: shop.difference(f"t{number}"))
+        until(lambda number=number: shop.same(f"t{number}"), 120, lambda number=number: shop.difference(f"t{number}"))
     for table in tables:
         shop.postgres.execute(f'delete from "{table}" where id <= 5')
     namespace.trigger("flow/follow", "full_load", "all")
@@ -219,7 +219,7 @@ def test_a_source_without_streams_lists_what_it_finds(namespace: Namespace, oper
         "-o",
         "name",
     )
-    until(lambda: not namespace.kubectl(*of_source), 60, "what a discovery needs is gone with it")
+    until(lambda: not namespace.kubectl(*of_source), 120, "what a discovery needs is gone with it")
 
 
 def test_a_manifest_that_cannot_work_says_why_and_is_well_when_it_is_mended(

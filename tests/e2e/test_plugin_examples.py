@@ -70,7 +70,7 @@ def runs(namespace: Namespace, made: dict[str, Object], *others: Object) -> str:
 
 
 def loads_more(namespace: Namespace, flow: str, load: str = "delta_load") -> Object:
-    return namespace.await_token(flow, namespace.trigger(f"flow/{flow}", load, "more"), seconds=120)
+    return namespace.await_token(flow, namespace.trigger(f"flow/{flow}", load, "more"), seconds=180)
 
 
 def test_json_api(
@@ -144,7 +144,7 @@ def test_number_range(namespace: Namespace, operator: None, python_image: None, 
 
     made["Source"]["spec"]["connection"]["to"] = 130
     namespace.apply(made["Source"])
-    namespace.wait_for("Ready", f"source/{made['Source']['metadata']['name']}", 120)
+    namespace.wait_for("Ready", f"source/{made['Source']['metadata']['name']}", 180)
     assert loads_more(namespace, name)["rows"] == 30
     assert look(everything, "select count(*) from rows") == [(130,)]
 

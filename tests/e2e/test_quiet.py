@@ -41,8 +41,8 @@ def test_nothing_is_written_when_there_is_nothing_to_do(
     namespace.await_condition("flows", "rests", "Ready", "True", "Suspended")
     namespace.await_condition("flows", "cannot", "Ready", "False")
     # A Connector's users are counted once a minute.
-    uses = lambda: namespace.must("connectors", connector)["status"].get("uses", [])  # noqa: E731
-    until(lambda: any(one["sources"] == 1 for one in uses()), 90, "its users are counted")
+    uses = lambda: namespace.must("connectors", connector).get("status", {}).get("uses", [])  # noqa: E731
+    until(lambda: any(one["sources"] == 1 for one in uses()), 120, "its users are counted")
     until(lambda: audit.calm(10, namespace.name), 120, lambda: told(audit.written(namespace.name)[-5:]))
 
     quiet = Audit()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from audit import moment
 from cluster import Namespace, until
 from manifests import Shop, flow
 
@@ -19,21 +20,28 @@ def test_a_schedule_runs_at_its_minute(namespace: Namespace, operator: None, sho
     status = namespace.must("flows", "copy")["status"]
     due = datetime.fromisoformat(status["nextRun"].replace("Z", "+00:00"))
     now = datetime.now(UTC)
-    assert due.second == 0 and -5 < (due - now).total_seconds() <= 60, (due, now)
-    # Nothing runs before.
-    assert namespace.list("jobs", "millrace.dev/flow=copy") == [] or datetime.now(UTC) >= due
+    # The status may be some seconds old by now.
+    assert due.second == 0 and -60 < (due - now).total_seconds() <= 60, (due, now)
 
-    until(lambda: shop.same("users"), (due - datetime.now(UTC)).total_seconds() + 60, lambda: shop.difference("users"))
-    (job,) = namespace.list("jobs", "millrace.dev/flow=copy")[:1]
-    made = datetime.fromisoformat(job["metadata"]["creationTimestamp"].replace("Z", "+00:00"))
-    assert 0 <= (made - due).total_seconds() <= 30, (made, due)
+    until(lambda: shop.same("users"), 240, lambda: shop.difference("users"))
+    made = until(lambda: [one for one in runs(namespace) if one >= due], 120, lambda: f"{runs(namespace)} {due}")
+    assert (made[0] - due).total_seconds() < 60, (made, due)
+    # Nothing runs before the first minute that begins once the Flow is there.
+    first = moment(namespace.must("flows", "copy")["metadata"]["creationTimestamp"])
+    assert runs(namespace)[0] >= first.replace(second=0) + timedelta(minutes=1), (runs(namespace), first)
     namespace.wait_for("LastRunSucceeded", "flow/copy")
 
     def later() -> bool:
         text = namespace.must("flows", "copy")["status"].get("nextRun", "")
         return bool(text) and datetime.fromisoformat(text.replace("Z", "+00:00")) > due
 
-    until(later, 20, "nextRun goes on")
+    until(later, 120, "nextRun goes on")
+
+
+def runs(namespace: Namespace) -> list[datetime]:
+    """When each run of the Flow was made, the first one first."""
+    jobs = namespace.list("jobs", "millrace.dev/flow=copy")
+    return sorted(moment(one["metadata"]["creationTimestamp"]) for one in jobs)
 
 
 @pytest.mark.long
@@ -43,7 +51,7 @@ def test_an_interval_loads_again(namespace: Namespace, operator: None, shop: Sho
     namespace.apply(shop.secret, source, flow("copy", "shop", shop.destination()))
     namespace.wait_for("LastRunSucceeded", "flow/copy")
     shop.insert("users", 1000, 1009)
-    until(lambda: shop.same("users"), 110, lambda: shop.difference("users"))
+    until(lambda: shop.same("users"), 240, lambda: shop.difference("users"))
 
 
 def test_a_suspended_flow_rests_and_says_so(namespace: Namespace, operator: None, shop: Shop) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import leaks
 import pytest
+import roles
 from cluster import Namespace, until
 from harness import Postgres
 from manifests import KEYS, Bucket, Shop, flow, from_secret, secret
@@ -19,9 +20,7 @@ def role(postgres: Postgres) -> Iterator[str]:
     escaped = CANARY.replace("'", "''")
     postgres.execute(f"create role {name} login password '{escaped}'; grant pg_read_all_data to {name}")
     yield name
-    # Those who are still connected would keep it.
-    postgres.execute(f"select pg_terminate_backend(pid) from pg_stat_activity where usename = '{name}'")
-    postgres.execute(f"drop owned by {name}; drop role {name}")
+    roles.drop(postgres, name)
 
 
 def test_i12_no_secret_gets_out_whatever_goes_wrong(
@@ -57,7 +56,7 @@ def test_i12_no_secret_gets_out_whatever_goes_wrong(
         *flows.values(),
     )
 
-    namespace.wait_for("LastRunSucceeded", "flow/well", 120)
+    namespace.wait_for("LastRunSucceeded", "flow/well", 180)
     for name in flows.keys() - {"well"}:
         until(lambda: said(namespace, name), 120, lambda: f"{name}: {namespace.pods(name)}")
     seen = leaks.places(namespace)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import threading
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 
 import install
-from cluster import Cluster, Namespace, Object, condition, until
+from audit import moment
+from cluster import Cluster, Namespace, Object, Unavailable, condition, until
 from manifests import Shop, flow, resource
 
 
@@ -29,9 +30,10 @@ def watched(namespace: Namespace, name: str) -> Iterator[list[Object]]:
 
     def look() -> None:
         while not stop.wait(0.1):
-            found = namespace.get("flows", name)
-            if found is not None and found not in seen[-1:]:
-                seen.append(found)
+            with suppress(Unavailable):
+                found = namespace.get("flows", name)
+                if found is not None and found not in seen[-1:]:
+                    seen.append(found)
 
     thread = threading.Thread(target=look)
     thread.start()
@@ -72,7 +74,7 @@ def test_kubectl_get_and_wait_tell_the_truth_from_the_first_moment_on(
         assert shop.same("users"), "it is said to have loaded, and has not"
         line = shown(namespace, "flow", "copy")
         assert (line["READY"], line["LAST RUN"], line["GUARANTEE"]) == ("True", "True", "ExactlyOnce"), line
-        until(lambda: shown(namespace, "source", "shop")["FLOWS"] == "1", 10, lambda: str(shown(namespace, "source", "shop")))
+        until(lambda: shown(namespace, "source", "shop")["FLOWS"] == "1", 120, lambda: str(shown(namespace, "source", "shop")))
         assert shown(namespace, "source", "shop")["STREAMS"] == "1"
 
         namespace.kubectl("patch", "flow/copy", "--type=merge", "-p", '{"spec":{"suspend":true}}')
@@ -85,9 +87,16 @@ def test_kubectl_get_and_wait_tell_the_truth_from_the_first_moment_on(
         namespace.trigger("flow/copy", "full_load", "fails")
         namespace.await_token("copy", "fails", "Failed")
         namespace.await_condition("flows", "copy", "LastRunSucceeded", "False")
-        line = shown(namespace, "flow", "copy")
-        assert line["LAST RUN"] == "False" and line["READY"] == condition(namespace.must("flows", "copy"), "Ready")["status"]
-        assert [e for e in namespace.events("RunFailed") if "users" in e["note"]], namespace.events()
+        assert shown(namespace, "flow", "copy")["LAST RUN"] == "False"
+
+        def agree() -> bool:
+            """Two looks, between which it may change."""
+            line = shown(namespace, "flow", "copy")
+            return line["READY"] == condition(namespace.must("flows", "copy"), "Ready").get("status")
+
+        until(agree, 60, lambda: f"{shown(namespace, 'flow', 'copy')} {namespace.must('flows', 'copy')}")
+        told = lambda: [e for e in namespace.events("RunFailed") if "users" in e["note"]]  # noqa: E731
+        until(told, 60, lambda: str(namespace.events()))
 
         shop.postgres.execute("alter table elsewhere rename to users")
         namespace.trigger("flow/copy", "full_load", "mended")
@@ -99,9 +108,9 @@ def test_kubectl_get_and_wait_tell_the_truth_from_the_first_moment_on(
 def test_a_job_says_how_far_it_is_and_how_it_ended(namespace: Namespace, operator: None, shop: Shop) -> None:
     shop.table("users", 10)
     namespace.apply(shop.secret, shop.source("users"), flow("copy", "shop", shop.destination(), schedule="0 3 1 1 *"))
-    namespace.apply(resource("Job", "well", {"flow": {"name": "copy"}, "load": "Full", "ttl": "20s"}))
+    namespace.apply(resource("Job", "well", {"flow": {"name": "copy"}, "load": "Full", "ttl": "60s"}))
     namespace.wait_for("Succeeded", "mrj/well")
-    ended = time.monotonic()
+    ended = moment(namespace.must("mrj", "well")["status"]["completionTime"])
     line = shown(namespace, "mrj", "well")
     assert (line["FLOW"], line["LOAD"], line["SUCCEEDED"], line["READ"]) == ("copy", "Full", "True", "10"), line
     assert shop.same("users")
@@ -116,8 +125,9 @@ def test_a_job_says_how_far_it_is_and_how_it_ended(namespace: Namespace, operato
     namespace.await_condition("mrj", "badly", "Succeeded", "False")
     assert shown(namespace, "mrj", "badly")["SUCCEEDED"] == "False"
     # Its time after the end is over, and not before.
-    until(lambda: namespace.get("mrj", "well") is None, 40, "mrj/well is deleted")
-    assert time.monotonic() - ended > 15
+    until(lambda: namespace.get("mrj", "well") is None, 180, "mrj/well is deleted")
+    # Times of a status have whole seconds.
+    assert (datetime.now(UTC) - ended).total_seconds() > 58
 
 
 def test_connectors_are_counted_and_a_wrong_one_is_told(namespace: Namespace, operator: None, shop: Shop) -> None:
@@ -133,7 +143,7 @@ def test_connectors_are_counted_and_a_wrong_one_is_told(namespace: Namespace, op
     )
     namespace.wait_for("Ready", f"connector/{names[0]}")
     namespace.wait_for("Ready", "source/shop")
-    until(lambda: shown(namespace, "connector", names[1])["READY"] == "False", 30, "the wrong one says so")
+    until(lambda: shown(namespace, "connector", names[1])["READY"] == "False", 120, "the wrong one says so")
     said = namespace.must("connectors", names[0])["status"]
     assert namespace.name not in str(said), "a tenant's name in what all can read"
 
@@ -148,9 +158,9 @@ def test_metrics_tell_of_loads_and_of_the_operators_work(
         flow("follow", "shop", shop.destination(), mode="Continuous"),
     )
     namespace.wait_for("Ready", "flow/follow")
-    until(lambda: shop.same("users"), 60, lambda: shop.difference("users"))
+    until(lambda: shop.same("users"), 120, lambda: shop.difference("users"))
     of_flow = {"namespace": namespace.name, "flow": "follow"}
-    (worker,) = namespace.workers("follow")
+    worker = until(lambda: namespace.workers("follow"), 120, "the worker")[0]
 
     def value(pod: Object, name: str, **labels: str) -> float | None:
         where = pod["metadata"]
@@ -160,8 +170,9 @@ def test_metrics_tell_of_loads_and_of_the_operators_work(
                 return float(line.rsplit(" ", 1)[1])
         return None
 
-    until(lambda: value(worker, "millrace_rows_read_total", **of_flow, stream="public.users") or 0 >= 25, 30, "rows read")
-    until(lambda: value(worker, "millrace_rows_written_total", **of_flow, stream="public.users") == 25, 30, "rows written")
-    (leader,) = cluster.list("pods", install.SYSTEM, "app.kubernetes.io/name=millrace")
-    assert value(leader, "millrace_flow_ready", **of_flow) == 1
+    until(lambda: (value(worker, "millrace_rows_read_total", **of_flow, stream="public.users") or 0) >= 25, 120, "rows read")
+    until(lambda: value(worker, "millrace_rows_written_total", **of_flow, stream="public.users") == 25, 120, "rows written")
+    operators = cluster.list("pods", install.SYSTEM, "app.kubernetes.io/name=millrace")
+    (leader,) = [one for one in operators if "deletionTimestamp" not in one["metadata"]]
+    until(lambda: value(leader, "millrace_flow_ready", **of_flow) == 1, 120, "the operator counts the Flow as ready")
     assert (value(leader, "millrace_operator_reconciles_total", kind="Flow", result="ok") or 0) > 0

@@ -35,8 +35,8 @@ def prepared(namespace: Namespace, shop: Shop, **spec: object) -> Object:
         flow("copy", "shop", shop.destination(), **spec),
     )
     namespace.wait_for("Ready", "flow/copy")
-    until(lambda: all(shop.same(table) for table in TABLES), 60, lambda: shop.difference("users"))
-    until(lambda: len(loads(namespace)) == 2, 30, "both tables in status.streams")
+    until(lambda: all(shop.same(table) for table in TABLES), 120, lambda: shop.difference("users"))
+    until(lambda: len(loads(namespace)) == 2, 120, "both tables in status.streams")
     return namespace.must("flows", "copy")
 
 
@@ -74,7 +74,7 @@ def test_each_form_on_each_kind_loads_what_it_names(
             def loaded(before: dict[str, tuple[str, str]] = before) -> set[str]:
                 return {table for table, times in loads(namespace).items() if times != before[table]}
 
-            until(lambda: loaded() >= set(tables), 10, where)
+            until(lambda: loaded() >= set(tables), 120, where)
             assert loaded() == set(tables), where
             for table in tables:
                 assert shop.same(table), shop.difference(table)
@@ -122,7 +122,7 @@ def test_a_name_that_no_table_has_fails_and_is_told(namespace: Namespace, operat
     namespace.await_token("copy", "typo", "Failed")
     warnings = until(
         lambda: [e for e in namespace.events() if e["type"] == "Warning" and "userz" in e.get("note", "")],
-        15,
+        120,
         lambda: str([(e["reason"], e.get("note")) for e in namespace.events()]),
     )
     assert warnings[0]["regarding"]["kind"] == "Flow"
