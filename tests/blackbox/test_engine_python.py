@@ -128,7 +128,8 @@ def test_a_worker_that_is_killed_in_the_middle_loses_and_doubles_nothing(
     plugin: str, run: Run, millrace: Millrace, flow: Callable[..., Path], workdir: Path, files: FileSink
 ) -> None:
     write_rows(workdir / "rows.ndjson", records(100))
-    manifest = flow(plugin, pause=0.05)
+    # It is at work for ten seconds, so that the test finds it there; it is killed as soon as it has begun.
+    manifest = flow(plugin, pause=1)
     for _ in range(2):
         calls = len(journal(workdir / "journal"))
         program = millrace.start("run", manifest, env=ARROW)
