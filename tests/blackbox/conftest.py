@@ -69,11 +69,14 @@ def write_csv(workdir: Path) -> Callable[..., Path]:
             header = list(lines[0])
         path = workdir / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("w", newline="") as file:
+        # A program that watches may read it at any time, and is to see the old rows or the new ones.
+        new = path.with_name(f".{path.name}.new")
+        with new.open("w", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(header)
             for line in lines:
                 writer.writerow([line.get(c) for c in header] if isinstance(line, Mapping) else line)
+        new.replace(path)
         return path
 
     return write

@@ -92,6 +92,13 @@ class Fault:
         return True
 
 
+class Listener(ThreadingHTTPServer):
+    """A server whose queue is long enough for all that a busy machine lets it take late."""
+
+    daemon_threads = True
+    request_queue_size = 128
+
+
 class HttpProxy:
     """`with HttpProxy("http://127.0.0.1:9000", [Fault(...)]) as proxy:`; the program talks to `proxy.url`."""
 
@@ -105,8 +112,7 @@ class HttpProxy:
         self.requests: list[Request] = []
         self.chance = random.Random(seed)
         self.lock = threading.Lock()
-        self.server = ThreadingHTTPServer((host, 0), self._handler())
-        self.server.daemon_threads = True
+        self.server = Listener((host, 0), self._handler())
         self.url = f"http://{host}:{self.server.server_port}"
 
     def __enter__(self) -> HttpProxy:
@@ -159,7 +165,7 @@ class HttpProxy:
                 return cut(client)
             case "delay":
                 assert fault
-                fault.gate.wait(60) if fault.gate else time.sleep(fault.seconds)
+                fault.gate.wait(600) if fault.gate else time.sleep(fault.seconds)
         answered = self.forward(request)
         if action == "ignore_conditions" and answered[0] == 412:
             # The conditions are signed: without them the server would refuse the request.

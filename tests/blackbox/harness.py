@@ -72,7 +72,7 @@ class Millrace:
         *args: str | Path,
         env: Mapping[str, str] | None = None,
         check: bool = True,
-        timeout: float = 300,
+        timeout: float = 600,
         stdin: str = "",
     ) -> Result:
         """Runs the program to its end. With `check`, another exit code than 0 fails the test."""
@@ -182,6 +182,9 @@ class S3:
             region=self.region,
             allow_bucket_creation=True,
             allow_bucket_deletion=True,
+            # By default it waits one second for a connection and three for an answer, and then asks again.
+            connect_timeout=60,
+            request_timeout=120,
         )
 
     def keys(self, prefix: str = "") -> list[str]:
@@ -321,6 +324,18 @@ def database(admin: str, name: str) -> Iterator[Postgres]:
         with psycopg.connect(url, autocommit=True) as connection:
             yield Postgres(url, connection)
     finally:
-        # A test may have restarted the server.
-        with psycopg.connect(admin, autocommit=True) as server:
-            server.execute(f'drop database "{name}" with (force)'.encode())
+        drop(admin, name)
+
+
+def drop(admin: str, name: str) -> None:
+    """Drops a database. The server waits five seconds for its sessions to end, which may take longer on a busy disk."""
+    last = 20
+    for attempt in range(1, last + 1):
+        try:
+            # A test may have restarted the server.
+            with psycopg.connect(admin, autocommit=True) as server:
+                server.execute(f'drop database if exists "{name}" with (force)'.encode())
+            return
+        except psycopg.errors.ObjectInUse:
+            if attempt == last:
+                raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
@@ -24,6 +25,8 @@ from harness import S3, Lake, Millrace, Postgres, Result, Row, Spec
 # The outcomes of a row that was read; `absent` counts those of `deleted` that a full load found by absence.
 OUTCOMES = ("inserted", "updated", "deleted", "unchanged", "superseded", "filtered", "refused")
 FENCED = 77
+# Seconds until what is waited for has failed to come. It costs nothing where all is well, and the machine may be busy.
+LONGEST = 240
 
 
 def expect(stream: Row, **counts: int) -> None:
@@ -233,7 +236,7 @@ def s3_state(s3: S3, prefix: str = "state") -> Spec:
     return {"s3": place}
 
 
-def wait_until(probe: Callable[[], Any], seconds: float = 60, what: str = "") -> Any:
+def wait_until(probe: Callable[[], Any], seconds: float = LONGEST, what: str = "") -> Any:
     """The first true answer of `probe`; fails when there is none in time."""
     end = time.monotonic() + seconds
     while True:
@@ -252,11 +255,24 @@ def stopped(process: subprocess.Popen[str]) -> bool:
     return status.rsplit(")", 1)[1].split()[0] == "T"
 
 
-def resume(process: subprocess.Popen[str], timeout: float = 120) -> Result:
+def resume(process: subprocess.Popen[str], timeout: float = 600) -> Result:
     """Lets a stopped process go on, and waits for its end."""
     process.send_signal(signal.SIGCONT)
     stdout, stderr = process.communicate(timeout=timeout)
     return Result([str(a) for a in list(process.args)[1:]], process.returncode, stdout, stderr)  # type: ignore[arg-type]
+
+
+def end_at_once(process: subprocess.Popen[str]) -> None:
+    """Asks it to end until it has. The first signal lets it finish what has begun, the second does not.
+
+    Two signals that come before the first was heard are one: on a busy machine a second is not always enough between.
+    """
+    end = time.monotonic() + LONGEST
+    while process.poll() is None:
+        assert time.monotonic() < end, f"it does not end within {LONGEST} s"
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.communicate(timeout=1)
 
 
 @dataclass
@@ -294,7 +310,7 @@ class Watch:
         found = ((report, flow) for report in list(self.reports) for flow in report["flows"])
         return [{"at": r["at"], **s} for r, flow in found for s in flow["streams"] if s["name"] == stream]
 
-    def wait(self, stream: str, count: int, seconds: float = 60) -> list[Row]:
+    def wait(self, stream: str, count: int, seconds: float = LONGEST) -> list[Row]:
         """The first `count` loads of a stream."""
         return list(
             wait_until(
@@ -304,7 +320,7 @@ class Watch:
             )
         )
 
-    def end(self, name: signal.Signals = signal.SIGTERM, timeout: float = 60) -> int:
+    def end(self, name: signal.Signals = signal.SIGTERM, timeout: float = LONGEST) -> int:
         """Ends it, and gives its exit code."""
         self.process.send_signal(name)
         return self.process.wait(timeout)

@@ -47,17 +47,8 @@ def server(directory: Path) -> Iterator[MariaDb]:
     data = ["--no-defaults", f"--datadir={place}/data"]
     make = ["mariadb-install-db", *data, "--auth-root-authentication-method=normal", "--skip-test-db", *owner]
     subprocess.run(make, check=True, stdout=subprocess.DEVNULL)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    found = MariaDb(place / "s", port)
-    network = [f"--socket={found.socket}", f"--port={port}", "--bind-address=127.0.0.1", "--skip-name-resolve"]
-    with (place / "log").open("wb") as log:
-        process = subprocess.Popen([program, *data, *network, *owner], stdout=log, stderr=log)
+    process, found = started([program, *data, *owner], place)
     try:
-        while not found.socket.exists():
-            assert process.poll() is None, (place / "log").read_text()
-            time.sleep(0.05)
         found.execute(
             "create database shop character set utf8mb4;"
             f"create user tap@'127.0.0.1' identified by '{PASSWORD}'; grant select on shop.* to tap@'127.0.0.1'",
@@ -66,4 +57,22 @@ def server(directory: Path) -> Iterator[MariaDb]:
         yield found
     finally:
         process.terminate()
-        process.wait(60)
+        process.wait(600)
+
+
+def started(command: list[str], place: Path) -> tuple[subprocess.Popen[bytes], MariaDb]:
+    """The server at work. Another process may take a port between its choice and its use: then it is another port."""
+    for last in (False, False, True):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        found = MariaDb(place / "s", port)
+        network = [f"--socket={found.socket}", f"--port={port}", "--bind-address=127.0.0.1", "--skip-name-resolve"]
+        with (place / "log").open("wb") as log:
+            process = subprocess.Popen([*command, *network], stdout=log, stderr=log)
+        while process.poll() is None:
+            if found.socket.exists():
+                return process, found
+            time.sleep(0.05)
+        assert not last, (place / "log").read_text()
+    raise AssertionError("unreachable")

@@ -105,8 +105,9 @@ def write_rows(path: Path, rows: Iterable[Row]) -> Path:
 
 
 def journal(path: Path) -> list[Row]:
-    """What a synthetic connector has noted of its calls, in order."""
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    """What a synthetic connector has noted of its calls, in order; a line that it is still writing is none yet."""
+    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+    return [json.loads(line) for line in lines if line.endswith("\n")]
 
 
 def failure(result: Result, stream: str = "items") -> Row:

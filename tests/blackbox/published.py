@@ -9,11 +9,23 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 CACHE = Path(os.environ.get("MILLRACE_CACHE", Path.home() / ".cache" / "millrace"))
+
+
+def fetched(*command: str, **options: Any) -> None:
+    """Runs a command that asks a package index, which may not answer each time."""
+    patient = {"PIP_RETRIES": "10", "PIP_DEFAULT_TIMEOUT": "60", "UV_HTTP_TIMEOUT": "120", "npm_config_fetch_retries": "10"}
+    for last in (False, False, True):
+        done = subprocess.run(command, env={**os.environ, **patient}, check=last, **options)
+        if done.returncode == 0:
+            return
+        time.sleep(5)
 
 
 def kept(name: str, make: Callable[[Path], None]) -> Path:
@@ -58,7 +70,7 @@ class Package:
             pip = [uv, "pip", "install", "--quiet", "--python", interpreter]
         else:
             subprocess.run([sys.executable, "-m", "venv", str(place)], check=True)
-        subprocess.run([*pip, self.requirement], check=True)
+        fetched(*pip, self.requirement)
 
 
 DECLARATIVE = Package("airbyte-source-declarative-manifest==6.5.2", "source-declarative-manifest", "airbyte")
@@ -93,7 +105,7 @@ def duckdb_library() -> Path:
     def make(place: Path) -> None:
         place.mkdir()
         npm = ["npm", "pack", DUCKDB, "--silent", "--pack-destination", str(place)]
-        subprocess.run(npm, check=True, cwd=place, stdout=subprocess.DEVNULL)
+        fetched(*npm, cwd=place, stdout=subprocess.DEVNULL)
         (archive,) = place.glob("*.tgz")
         with tarfile.open(archive) as content:
             content.extract("package/libduckdb.so", place, filter="data")
@@ -135,7 +147,6 @@ def meltano_project(name: str = "published-project", text: str = PROJECT, enviro
         place.mkdir()
         (place / "meltano.yml").write_text(text)
         (place / ".env").write_text(environment)
-        install = [str(MELTANO.install()), "install"]
-        subprocess.run(install, check=True, cwd=place, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        fetched(str(MELTANO.install()), "install", cwd=place, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     return kept(f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}", make)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from harness import Lake, Millrace, columns, csv_source, parquet_files
+from harness import Lake, Millrace, columns, csv_source, parquet_files, resource
 
 Write = Callable[..., Path]
 
@@ -290,9 +290,12 @@ def test_a_backfill_loads_its_range_and_the_watermark_stays(
 def test_on_a_terminal_bars_tell_how_it_goes_and_a_table_closes(
     millrace: Millrace, workdir: Path, manifest: Write
 ) -> None:
+    # It reads for a second by the clock, on whatever machine: bars are drawn ten times in it.
+    limit = {"requestsPerSecond": 10, "burst": 1}
     path = manifest(
-        source={"connector": "generator", "connection": {"rows": 100_000}},
+        source={"connector": "slow", "connection": {"rows": 100_000, "batchRows": 10_000}},
         destination=parquet_files(workdir / "out", "append"),
+        documents=[resource("Connector", "slow", {"type": "generator", "roles": ["source"], "rateLimit": limit})],
     )
     # A terminal of the test's own; log lines would stand between the bars.
     ours, theirs = pty.openpty()

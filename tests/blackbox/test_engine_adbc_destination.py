@@ -12,7 +12,7 @@ from typing import Any
 import adbc_driver_sqlite
 import pytest
 from harness import Millrace, Result, Row, columns
-from kit import expect, wait_until
+from kit import expect, stopped, wait_until
 from plugins import failure, keyed, records, write_rows, written_manifest
 
 Run = Callable[..., Result]
@@ -162,12 +162,11 @@ def test_an_older_worker_changes_nothing_any_more(
     write_rows(workdir / "rows.ndjson", records(50))
     manifest = flow("append")
     older = millrace.start("run", manifest, env={"MILLRACE_FAILPOINT": "commit.before=stop"})
-    state = Path(f"/proc/{older.pid}/status")
-    wait_until(lambda: "T (stopped)" in state.read_text())
+    wait_until(lambda: stopped(older))
 
     run(manifest)
     older.send_signal(signal.SIGCONT)
-    older.communicate(timeout=300)
+    older.communicate(timeout=600)
 
     assert written(workdir) == tuples(records(50))
 

@@ -224,8 +224,7 @@ def test_no_child_outlives_the_worker(millrace: Millrace, flow: Callable[..., Pa
     write_rows(workdir / "rows.ndjson", records(100))
     program = millrace.start("run", flow(end={"at": 50, "hang": True}))
     wait_until(lambda: reads(workdir))
-    children = descendants(program.pid)
-    assert children
+    children = wait_until(lambda: descendants(program.pid))
     program.kill()
     program.communicate()
-    wait_until(lambda: not alive(children), 60, f"the end of {children}")
+    wait_until(lambda: not alive(children), what=f"the end of {children}")

@@ -128,17 +128,17 @@ def test_a_worker_that_is_killed_in_the_middle_loses_and_doubles_nothing(
     plugin: str, run: Run, millrace: Millrace, flow: Callable[..., Path], workdir: Path, files: FileSink
 ) -> None:
     write_rows(workdir / "rows.ndjson", records(100))
-    manifest = flow(plugin, pause=0.05)
+    # It is at work for ten seconds, so that the test finds it there; it is killed as soon as it has begun.
+    manifest = flow(plugin, pause=1)
     for _ in range(2):
-        program = millrace.start("run", manifest, env=ARROW)
         calls = len(journal(workdir / "journal"))
+        program = millrace.start("run", manifest, env=ARROW)
         wait_until(lambda calls=calls: len(journal(workdir / "journal")) > calls)  # type: ignore[misc]
-        children = descendants(program.pid)
-        assert children
+        children = wait_until(lambda program=program: descendants(program.pid))  # type: ignore[misc]
         program.kill()
         program.communicate()
         # The host ends by itself: its input has ended, or nobody reads what it writes.
-        wait_until(lambda children=children: not alive(children), 20, "the host ends")  # type: ignore[misc]
+        wait_until(lambda children=children: not alive(children), what="the host ends")  # type: ignore[misc]
 
     flow(plugin)
     run(manifest, env=ARROW)

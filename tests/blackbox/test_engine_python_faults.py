@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 from harness import Millrace, Result
-from kit import FileSink, expect, memory_limit_kib, same_rows, wait_until
+from kit import FileSink, end_at_once, expect, memory_limit_kib, same_rows, wait_until
 from plugins import CONNECTORS, alive, descendants, engine_manifest, failure, keyed, records, write_rows
 
 Run = Callable[..., Result]
 READER = CONNECTORS / "reader.py"
 PASSWORD = "pa55-Word-of-the-plugin"
 CREDENTIAL = [{"name": "password", "file": "secret.txt"}]
-IMPATIENT = {"MILLRACE_PLUGIN_PATIENCE": "2"}
+IMPATIENT = {"MILLRACE_PLUGIN_PATIENCE": "4"}
 
 
 @pytest.fixture
@@ -139,7 +139,7 @@ def test_a_hang_is_ended(at: int, run: Run, millrace: Millrace, flow: Callable[.
     # Without an end it would hang for 15 minutes, which is beyond what a run may take here.
     result = run(manifest, env=IMPATIENT)
 
-    assert "was silent for 2 s" in result.stderr and "reader.py:Rows" in result.stderr, str(result)
+    assert "was silent for 4 s" in result.stderr and "reader.py:Rows" in result.stderr, str(result)
     expect(result.stream("items"), read=100, inserted=100)
 
 
@@ -154,7 +154,7 @@ def test_a_flood_of_output_is_neither_an_answer_nor_in_the_way(
         for line in program.stderr:
             log.write(line)
             peak = max(peak, memory_limit_kib(program))
-        stdout, code = program.stdout.read(), program.wait(300)
+        stdout, code = program.stdout.read(), program.wait(600)
 
     assert code == 0, (millrace.cwd / "log").read_text()[-2000:]
     (stream,) = json.loads(stdout)["flows"][0]["streams"]
@@ -211,7 +211,8 @@ def test_another_flow_goes_on(do: str, run: Run, flow: Callable[..., Path], file
 def test_no_child_outlives_the_worker(
     do: str, end: signal.Signals, millrace: Millrace, flow: Callable[..., Path], workdir: Path
 ) -> None:
-    manifest = flow(at=2, do=do, connection={"pause": 0.3})
+    # Row by row, so that the one that does not hang is at work for half a minute.
+    manifest = flow(at=2, do=do, connection={"pause": 0.3, "size": 1})
     program = millrace.start("run", manifest)
     if do == "bear":
         wait_until((workdir / "born").exists)
@@ -219,11 +220,11 @@ def test_no_child_outlives_the_worker(
     time.sleep(0.5)
     children = descendants(program.pid)
 
-    program.send_signal(end)
     if end == signal.SIGTERM:
-        # The first one lets it finish what has begun, which here takes an hour.
-        time.sleep(1)
+        # The first one would let it finish what has begun, which here takes an hour.
+        end_at_once(program)
+    else:
         program.send_signal(end)
-    program.communicate(timeout=300)
+        program.communicate(timeout=600)
 
-    wait_until(lambda: not alive(children), 60, f"the end of {children}")
+    wait_until(lambda: not alive(children), what=f"the end of {children}")

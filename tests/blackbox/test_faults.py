@@ -244,7 +244,7 @@ def test_f3_sigterm_leaves_all_or_nothing(
         program = millrace.start("run", flow, env=environment)
         time.sleep(delay)
         program.terminate()
-        program.communicate(timeout=300)
+        program.communicate(timeout=600)
         # Before it listens for signals, the system ends it.
         assert program.returncode in (0, 4, -15)
 
@@ -297,7 +297,7 @@ def older_worker_is_refused(
     older, _ = edited(rows, 10)
     write_table(older, source)
     program = millrace.start("run", flow, env={**here.env, "MILLRACE_FAILPOINT": f"{failpoint}=stop"})
-    wait_until(lambda: stopped(program), 60)
+    wait_until(lambda: stopped(program))
     seen = [rows, older]
     for _ in range(3):
         seen.append(edited(seen[-1], 7)[0])
@@ -336,7 +336,7 @@ def acquiring_alone_fences(here: Setup, millrace: Millrace, run: Run, workdir: P
     # Whatever mistake is asked for, the older one makes it.
     env = {**here.env, "MILLRACE_FAILPOINT": "commit.before=stop"}
     older = millrace.start("run", flow, env=env)
-    wait_until(lambda: stopped(older), 60)
+    wait_until(lambda: stopped(older))
     assert killed(run(flow, env={"MILLRACE_FAILPOINT": "recover.after"}, check=False))
 
     late = resume(older)
@@ -364,7 +364,7 @@ def cleaning_up_keeps_what_is_referenced(
     versions.append(edited(versions[-1], 10)[0])
     write_table(versions[-1], source)
     stalled = millrace.start("run", flow, env={**here.env, "MILLRACE_FAILPOINT": "commit.before=stop"})
-    wait_until(lambda: stopped(stalled), 60)
+    wait_until(lambda: stopped(stalled))
     for _ in range(4):
         versions.append(edited(versions[-1], 10)[0])
         write_table(versions[-1], source)
@@ -395,7 +395,7 @@ def readers_see_whole_loads(
     for failpoint in ("stage.finish", "commit.before", "commit.after"):
         write_table(new, source)
         program = millrace.start("run", flow, env={**here.env, "MILLRACE_FAILPOINT": f"{failpoint}=stop"})
-        wait_until(lambda: stopped(program), 60)
+        wait_until(lambda: stopped(program))
         same_rows(here.sink.table(flow, "customers"), new if failpoint == "commit.after" else old)
         assert resume(program).returncode == 0
         same_rows(here.sink.table(flow, "customers"), new)

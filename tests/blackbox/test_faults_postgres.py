@@ -96,7 +96,7 @@ def test_f49_a_backend_that_is_killed_within_the_load_is_no_loss(
     write_table(rows, source)
     env = {**table.postgres.env, "MILLRACE_FAILPOINT": "commit.before=stop"}
     program = millrace.start("run", flow, "--output", "json", env=env)
-    wait_until(lambda: stopped(program), 60)
+    wait_until(lambda: stopped(program))
     table.postgres.execute(
         "select pg_terminate_backend(pid) from pg_stat_activity "
         "where datname = current_database() and pid <> pg_backend_pid()"
@@ -121,7 +121,7 @@ def test_f49_a_restart_of_the_server_ends_in_a_retry_or_a_clear_stop(
     write_table(rows, source)
     env = {**table.postgres.env, "MILLRACE_FAILPOINT": "stage.finish=stop"}
     program = millrace.start("run", flow, "--output", "json", env=env)
-    wait_until(lambda: stopped(program), 60)
+    wait_until(lambda: stopped(program))
     subprocess.run([ground("MILLRACE_TEST_PGCTL"), "restart", "-m", "immediate"], check=True)
 
     result = resume(program)
@@ -348,7 +348,7 @@ def test_f47_a_source_that_goes_away_in_a_full_load_leaves_the_old_data_whole(
     postgres.execute("update items set v = 'new'")
     env = {**postgres.env, "MILLRACE_FAILPOINT": f"{failpoint}=stop"}
     program = millrace.start("run", flow, env=env)
-    wait_until(lambda: stopped(program), 60)
+    wait_until(lambda: stopped(program))
     assert look() == [(5000, "old", "old")]
     # Its transactions hold the table.
     postgres.execute(

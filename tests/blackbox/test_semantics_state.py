@@ -70,7 +70,7 @@ def test_17_a_clean_stop_commits_what_is_complete(
     wait_until(lambda: stopped(program))
     program.send_signal(signal.SIGTERM)
     program.send_signal(signal.SIGCONT)
-    stdout, stderr = program.communicate(timeout=300)
+    stdout, stderr = program.communicate(timeout=600)
 
     assert program.returncode in (0, 4), (stdout, stderr)
     assert files.table(flow, "public.one").num_rows == 1000
@@ -188,9 +188,9 @@ def test_18_a_push_reader_goes_on_from_its_committed_position(
         program.kill()
         program.communicate()
     program = millrace.start("run", flow, "--watch", "--output", "json")
-    wait_until(lambda: count(files, flow) >= 20_000, 60, "all events")
+    wait_until(lambda: count(files, flow) >= 20_000, what="all events")
     program.terminate()
-    program.communicate(timeout=300)
+    program.communicate(timeout=600)
     assert program.returncode == 0
 
     rows = files.table(flow, "events").select(["shard", "seq"]).to_pylist()

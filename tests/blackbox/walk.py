@@ -131,7 +131,7 @@ class Walk:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=900,
+            timeout=1800,
         )
         print(done.stdout)
         self.printed += done.stdout
@@ -151,4 +151,6 @@ def desk(millrace: Millrace, directory: Path) -> Walk:
         (programs / name).write_text(f"#!{sys.executable}\n{text}")
         (programs / name).chmod(0o755)
     path = {"PATH": f"{programs}:/usr/local/bin:/usr/bin:/bin", "MILLRACE_LOG_FORMAT": "json"}
-    return Walk(directory / "home", path)
+    # Environments of plugins are filled from a package index, which may not answer each time.
+    patient = {"PIP_RETRIES": "10", "PIP_DEFAULT_TIMEOUT": "60"}
+    return Walk(directory / "home", {**path, **patient})

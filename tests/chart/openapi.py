@@ -10,6 +10,7 @@ import functools
 import json
 import os
 import subprocess
+import time
 from pathlib import Path
 from typing import Any, cast
 
@@ -28,13 +29,13 @@ def source() -> Path:
     if given := os.environ.get("MILLRACE_TEST_OPENAPI"):
         return Path(given)
     go = os.environ.get("MILLRACE_TEST_GO", "go")
-    fetched = subprocess.run(
-        [go, "mod", "download", "-json", f"k8s.io/kubernetes@v{KUBERNETES}"],
-        capture_output=True,
-        text=True,
-        check=True,
-        cwd="/",
-    )
+    download = [go, "mod", "download", "-json", f"k8s.io/kubernetes@v{KUBERNETES}"]
+    # The proxy of the modules may not answer each time.
+    for last in (False, False, True):
+        fetched = subprocess.run(download, capture_output=True, text=True, check=last, cwd="/")
+        if fetched.returncode == 0:
+            break
+        time.sleep(5)
     return Path(json.loads(fetched.stdout)["Dir"]) / "api" / "openapi-spec" / "swagger.json"
 
 

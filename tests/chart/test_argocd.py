@@ -82,7 +82,7 @@ def test_a_load_is_asked_for_by_a_new_token(kind, load):
     for before in ({}, {key: "old", "team": "data"}):
         done = act(kind, f"{load}-load", {"metadata": {"name": "a", "annotations": before}})["metadata"]["annotations"]
         asked = datetime.datetime.strptime(done[key], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=datetime.UTC)
-        assert abs((datetime.datetime.now(datetime.UTC) - asked).total_seconds()) < 60
+        assert abs((datetime.datetime.now(datetime.UTC) - asked).total_seconds()) < 600
         assert {name: value for name, value in done.items() if name != key} == {
             name: value for name, value in before.items() if name != key
         }

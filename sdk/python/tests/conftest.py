@@ -18,6 +18,8 @@ import pytest
 
 ENDS = ("ready", "streams", "ok", "end", "written", "committed", "error")
 Answer = tuple[dict[str, Any], bytes]
+# Seconds until a host that does not end has failed: the machine may be busy.
+PATIENCE = 120
 
 
 class Host:
@@ -74,8 +76,8 @@ class Host:
     def end(self) -> int:
         """Closes the input, as a worker that is done."""
         self.process.stdin.close()
-        code = self.process.wait(20)
-        self._drain.join(5)
+        code = self.process.wait(PATIENCE)
+        self._drain.join(PATIENCE)
         return code
 
     @property

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 
 import pytest
-from conftest import Host, types
+from conftest import PATIENCE, Host, types
 
 Write = Callable[..., str]
 GOOD = """
@@ -144,7 +144,7 @@ def test_after_an_error_the_host_may_be_asked_again(host: Host, plugin: Write) -
 def test_a_death_is_an_end_of_the_output_before_the_end(host: Host, plugin: Write, statement: str) -> None:
     host.start(plugin("import os, ctypes\n" + RAISES % statement))
     assert types(host.read()) == ["schema", "batch"]
-    assert host.process.wait(20) is not None
+    assert host.process.wait(PATIENCE) is not None
 
 
 def test_a_plugin_that_hangs_does_not_stay_behind(host: Host, plugin: Write) -> None:
@@ -172,7 +172,7 @@ def test_an_interrupt_is_told(host: Host, plugin: Write) -> None:
 def test_garbage_on_the_input_ends_the_host(host: Host) -> None:
     host.process.stdin.write(b"\xff" * 64)
     host.process.stdin.flush()
-    assert host.process.wait(20) == 1
+    assert host.process.wait(PATIENCE) == 1
 
 
 def test_a_request_that_is_not_known_is_an_error(host: Host) -> None:
