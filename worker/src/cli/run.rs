@@ -18,7 +18,8 @@ use super::{
     manifests::{self, Loaded},
     out,
     refusal::Refusal,
-    signals, watch,
+    signals,
+    watch::{self, Files},
 };
 use crate::{
     engine::{
@@ -44,12 +45,13 @@ struct Task {
 /// `config` for what is refused before anything is read.
 pub(super) async fn run(args: RunArgs) -> Result<Exit> {
     let (output, one_line) = (args.output, args.watch);
+    let files = Files::new(&args.manifests.paths);
     let loaded = match manifests::sound(&args.manifests.paths) {
         Ok(loaded) => loaded,
         Err(problems) => return Refusal::Manifests(problems).tell(output, one_line, false),
     };
     let to_stderr = args.chosen(&loaded).is_ok_and(|chosen| writes_to_stdout(&chosen));
-    match begin(args, loaded).await {
+    match begin(args, files, loaded).await {
         Ok(exit) => Ok(exit),
         Err(refusal) => refusal.tell(output, one_line, to_stderr),
     }
@@ -62,11 +64,11 @@ fn writes_to_stdout(chosen: &[(Plan, Option<JobPlan>)]) -> bool {
         .any(|(plan, _)| plan.destination.system.type_ == "stdout")
 }
 
-async fn begin(args: RunArgs, loaded: Loaded) -> Result<Exit, Refusal> {
+async fn begin(args: RunArgs, files: Files, loaded: Loaded) -> Result<Exit, Refusal> {
     let chosen = args.chosen(&loaded)?;
     let drain = Drain::default();
     if args.watch {
-        return Ok(watch::run(args, loaded, drain).await?);
+        return Ok(watch::run(args, files, loaded, drain).await?);
     }
     let to_stderr = writes_to_stdout(&chosen);
     let (suspended, active): (Vec<_>, Vec<_>) = chosen

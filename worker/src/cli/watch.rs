@@ -21,9 +21,8 @@ use futures::{
 };
 use tokio::sync::{Semaphore, watch};
 
-pub(super) use self::tally::Closing;
+pub(super) use self::{files::Files, tally::Closing};
 use self::{
-    files::Files,
     follow::{Shared, follow},
     tally::Tally,
     unit::Unit,
@@ -42,11 +41,11 @@ use crate::{
     error::{Error, Result},
 };
 
-/// Watches until a signal comes, or newer workers have taken all Flows over.
+/// Watches until a signal comes, or newer workers have taken all Flows over; `files`: as they were before `loaded` was read.
 ///
 /// # Errors
 /// `config` where a Flow cannot be opened as things are.
-pub(super) async fn run(args: RunArgs, loaded: Loaded, drain: Drain) -> Result<Exit> {
+pub(super) async fn run(args: RunArgs, mut files: Files, loaded: Loaded, drain: Drain) -> Result<Exit> {
     let units = unit::all(&loaded, &args);
     check(&loaded, &units, &args.request(&drain).streams).await?;
     let to_stderr = units
@@ -65,7 +64,7 @@ pub(super) async fn run(args: RunArgs, loaded: Loaded, drain: Drain) -> Result<E
         slots: Semaphore::new(args.parallel()),
         tally: Tally::new(args.output, to_stderr),
     });
-    let files = Files::new(&args.manifests.paths, &loaded);
+    files.also(&loaded);
     let mut followers = Followers {
         shared: shared.clone(),
         args,

@@ -18,30 +18,28 @@ const EVERY: Duration = Duration::from_millis(300);
 type Seen = BTreeMap<PathBuf, Option<(u64, SystemTime)>>;
 
 /// The files that the manifests are made of.
-pub(super) struct Files {
+pub(in crate::cli) struct Files {
     paths: Vec<PathBuf>,
     seen: Seen,
 }
 
 impl Files {
-    /// What is there now.
-    pub(super) fn new(paths: &[PathBuf], loaded: &Loaded) -> Self {
-        let mut files = Self {
+    /// What is there now: taken before the manifests are read, so that what changes while they are read is seen.
+    pub(in crate::cli) fn new(paths: &[PathBuf]) -> Self {
+        Self {
             paths: paths.to_vec(),
-            seen: Seen::new(),
-        };
-        files.also(loaded);
-        files
+            seen: look(paths),
+        }
     }
 
     /// Contracts that the manifests refer to are watched too.
     pub(super) fn also(&mut self, loaded: &Loaded) {
         for path in loaded.resources.contracts.keys() {
             if !self.paths.contains(path) {
+                note(&mut self.seen, path.clone());
                 self.paths.push(path.clone());
             }
         }
-        self.seen = look(&self.paths);
     }
 
     /// Waits until something has changed, and nothing changes any more: a file may be written in several steps.
