@@ -131,6 +131,25 @@ def test_what_no_commit_needs_is_removed(run: Run, into: Into) -> None:
     assert names.count(".index") == 1 and names.count(".json") <= 2, index(into)
 
 
+@pytest.mark.parametrize("into", ENGINES[:1], indirect=True)
+def test_small_segments_become_one(run: Run, into: Into) -> None:
+    rows = records(200)
+    into.rows(rows)
+    manifest = into.manifest()
+    run(manifest, "--full")
+    for turn in range(9):
+        rows[turn] = {**rows[turn], "name": f"turn {turn}"}
+        into.rows(rows)
+        expect(run(manifest, "--full").stream("items"), read=200, updated=1, unchanged=199)
+    # That of the first load, eight that became one, and the last.
+    segments = [path for path in index(into) if path.suffix == ".index"]
+    assert sorted(pq.read_metadata(path).num_rows for path in segments) == [1, 8, 200]
+    del rows[3], rows[150]
+    into.rows(rows)
+    expect(run(manifest, "--full").stream("items"), read=198, deleted=2, absent=2, unchanged=198)
+    same_rows(into.table(), rows)
+
+
 def test_a_dry_run_compares_and_leaves_nothing(run: Run, into: Into) -> None:
     into.rows(records(100))
     manifest = into.manifest()

@@ -19,5 +19,6 @@ pub mod decide;
 pub mod hash;
 pub mod index;
 pub mod matcher;
+pub mod merge;
 pub mod segment;
 pub mod stored;

@@ -223,6 +223,12 @@ impl SegmentReader {
         self.metadata.metadata().num_row_groups()
     }
 
+    /// Its columns.
+    #[must_use]
+    pub fn schema(&self) -> &Schema {
+        self.metadata.schema()
+    }
+
     /// The delivered key columns.
     #[must_use]
     pub fn key_names(&self) -> &[String] {

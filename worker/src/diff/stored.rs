@@ -21,6 +21,7 @@ use crate::{
     connector::{IndexColumns, Rows},
     error::{Error, Result},
     protocol::Permit,
+    settings,
     storage::Storage,
 };
 
@@ -99,7 +100,7 @@ impl Outgoing {
     /// # Errors
     /// As [`SegmentWriter::create`].
     pub fn begin(schema: &Schema, columns: &IndexColumns) -> Result<Self> {
-        let file = NamedTempFile::new()?;
+        let file = NamedTempFile::new_in(settings::scratch())?;
         let writer = SegmentWriter::create(file.path(), schema, columns)?;
         Ok(Self { file, writer })
     }
@@ -122,21 +123,27 @@ impl Outgoing {
     /// What the file system and the storage say.
     pub async fn finish(self, storage: &Storage, key: String) -> Result<StoredSegment> {
         let rows = self.writer.finish()?;
-        Ok(StoredSegment {
-            bytes: upload(storage, self.file, &key).await?,
-            key,
-            rows,
-            dead: Vec::new(),
-        })
+        send(storage, self.file.path(), key, rows).await
     }
 }
 
-async fn upload(storage: &Storage, file: NamedTempFile, key: &str) -> Result<u64> {
-    let (mut file, mut writer) = (file.reopen()?, storage.writer(key)?);
+/// Sends a segment to `key`, of which all entries are live.
+///
+/// # Errors
+/// What the file system and the storage say.
+pub async fn send(storage: &Storage, file: &Path, key: String, rows: u64) -> Result<StoredSegment> {
+    let (mut file, mut writer) = (File::open(file)?, storage.writer(&key)?);
     loop {
         let mut chunk = Vec::with_capacity(1 << 20);
         if (&mut file).take(1 << 20).read_to_end(&mut chunk)? == 0 {
-            return Ok(writer.finish().await?.size);
+            let bytes = writer.finish().await?.size;
+            let dead = Vec::new();
+            return Ok(StoredSegment {
+                key,
+                bytes,
+                rows,
+                dead,
+            });
         }
         writer.write(chunk.into()).await?;
     }

@@ -27,11 +27,13 @@ use super::offset::Offset;
 use crate::{
     connector::{Authority, Destination, Rewritten, Rows, Shard, Stage, StageRequest, Staged},
     diff::{
+        merge::{self, Part},
         segment::SegmentRef,
         stored::{self, Outgoing, StoredSegment, bury, is_past},
     },
     error::{Error, Result},
     protocol::{Commit, Committed, Epoch, Outcome, Permit, ShardId, nonce},
+    scratch::Scratch,
     state::{Edit, Store},
     storage::Storage,
     stream::StreamSpec,
@@ -138,6 +140,36 @@ impl IndexedShard {
         }
     }
 
+    /// Makes one of the last segments, where they are many. It lies beside those of this commit, with which it is kept or
+    /// removed.
+    async fn merge(&self, commit: &Commit, segments: &mut Vec<StoredSegment>) -> Result<()> {
+        let rows: Vec<u64> = segments.iter().map(|segment| segment.rows).collect();
+        let due = merge::due(&rows);
+        let newest = segments.last().and_then(|segment| segment.key.rsplit_once('/'));
+        let Some((directory, _)) = newest.filter(|(directory, _)| due > 0 && is_of(directory, commit)) else {
+            return Ok(());
+        };
+        let key = format!("{directory}/merged-{}.index", nonce());
+        let (scratch, mut parts) = (Scratch::new()?, Vec::with_capacity(due));
+        for segment in &segments[segments.len() - due..] {
+            let place = SegmentRef::from(segment.clone());
+            parts.push(Part {
+                path: self.segment(&place, scratch.path()).await?,
+                dead: place.dead,
+            });
+        }
+        let merged = scratch.path().join("merged");
+        let to = merged.clone();
+        let done = tokio::task::spawn_blocking(move || merge::merge(&parts, &to)).await;
+        let (taken, rows) =
+            done.map_err(|error| Error::bug(format!("the merge of segments died: {error}")))??;
+        if taken > 1 {
+            segments.truncate(segments.len() - taken);
+            segments.push(stored::send(&self.files, &merged, key, rows).await?);
+        }
+        Ok(())
+    }
+
     fn lost(&self, key: &str, why: &dyn std::fmt::Display) -> Error {
         let place = self.files.url_of(key);
         Error::state("IndexDamaged", format!("{place}, the index of what was delivered: {why}")).advice(
@@ -149,6 +181,15 @@ impl IndexedShard {
 
 fn name(generation: u64, seq: u64, nonce: &str) -> String {
     format!("manifests/{generation}-{seq}-{nonce}.json")
+}
+
+/// Whether a directory of segments belongs to a commit: `segments/<generation>-<epoch>-<seq>`.
+fn is_of(directory: &str, commit: &Commit) -> bool {
+    let (first, last) = (
+        format!("segments/{}-", commit.generation),
+        format!("-{}", commit.seq),
+    );
+    directory.starts_with(&first) && directory.ends_with(&last)
 }
 
 /// As the destination staged it.
@@ -226,6 +267,7 @@ impl Shard for IndexedShard {
             next.segments
                 .extend(token.segment.filter(|segment| segment.rows > 0));
         }
+        self.merge(commit, &mut next.segments).await?;
         let key = name(commit.generation, commit.seq, &commit.nonce);
         self.files
             .put(&key, Bytes::from(serde_json::to_vec(&next)?))
