@@ -141,6 +141,10 @@ impl Child {
             }
         };
         self.kill();
+        if let Process::Here(_, group) = &mut self.process {
+            // From here on its number may be another's.
+            *group = None;
+        }
         if let Some(log) = self.log.take() {
             // Something that it has left behind may hold the pipe.
             let _ = timeout(Duration::from_secs(1), log).await;
