@@ -251,6 +251,7 @@ impl Source for Hosted {
         let partitions = match range {
             _ if self.ready.get().is_some_and(|ready| !ready.numbered) => 1,
             Range::Full => stream.partitions.or(told.partitions).unwrap_or(1),
+            Range::Delta { after: Some(after) } => load::parts_of(after),
             _ => told.partitions.unwrap_or(1),
         };
         let schema = self.info(told)?.schema;
