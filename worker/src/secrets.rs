@@ -224,6 +224,16 @@ impl Mask {
                 }
             })
     }
+
+    /// The error of a program without them.
+    #[must_use]
+    pub fn hide_in(&self, error: Error) -> Error {
+        Error {
+            message: self.hide(&error.message),
+            advice: error.advice.map(|advice| self.hide(&advice)),
+            ..error
+        }
+    }
 }
 
 #[cfg(test)]
