@@ -137,7 +137,8 @@ impl Child {
             Ok(status) => status,
             Err(_) => {
                 self.kill();
-                self.wait().await
+                // One that hangs in the system, or whose container stands still, is not waited for.
+                timeout(GRACE, self.wait()).await.unwrap_or_default()
             }
         };
         self.kill();
