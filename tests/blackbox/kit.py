@@ -157,6 +157,12 @@ def same_rows(actual: pa.Table, wanted: pa.Table | Sequence[Row]) -> None:
     assert not lacks and not extra, f"{actual.num_rows} of {wanted.num_rows} rows; lacks {lacks}; has {extra}"
 
 
+def same_answers(ours: str, theirs: str) -> None:
+    """Checks that two queries give the same rows, each as often."""
+    differs = harness.duck(f"({ours} except all {theirs}) union all ({theirs} except all {ours}) limit 5")
+    assert differs == [], differs
+
+
 def customers(count: int, first: int = 1) -> pa.Table:
     """Rows with a key, a text, a decimal-free amount and a nullable column."""
     ids = range(first, first + count)

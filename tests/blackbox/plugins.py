@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import harness
+import pyarrow as pa
 from harness import Result, Row, Spec
+from kit import wait_until
 
 CONNECTORS = Path(__file__).with_name("connectors")
 
@@ -88,6 +91,11 @@ def kept(path: Path) -> list[Row]:
     return [{name: value for name, value in row.items() if not name.startswith(added)} for row in rows]
 
 
+def written(directory: Path, stream: str = "items") -> pa.Table:
+    """What a synthetic destination holds of a stream."""
+    return pa.Table.from_pylist(kept(directory / "out" / f"{stream}.ndjson"))
+
+
 def keyed(*names: str, **fields: object) -> list[Spec]:
     """Streams with the key `id`."""
     return [{"name": name, "primaryKey": ["id"], **fields} for name in names]
@@ -148,3 +156,12 @@ def descendants(pid: int) -> list[int]:
         for child in children:
             found += [child, *descendants(child)]
     return found
+
+
+def no_child_outlives(program: subprocess.Popen[str], begun: Callable[[], object]) -> None:
+    """Kills a worker once its work has begun, and waits for the end of all that it has started."""
+    wait_until(begun)
+    children = wait_until(lambda: descendants(program.pid))
+    program.kill()
+    program.communicate()
+    wait_until(lambda: not alive(children), what=f"the end of {children}")

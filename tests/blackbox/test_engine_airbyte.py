@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 from harness import Millrace, Result, duck
-from kit import FileSink, expect, letters, same_rows, wait_until
-from plugins import alive, connector, descendants, engine_manifest, journal, keyed, records, write_rows
+from kit import FileSink, expect, letters, same_rows
+from plugins import connector, engine_manifest, journal, keyed, no_child_outlives, records, write_rows
 
 Run = Callable[..., Result]
 
@@ -223,8 +223,4 @@ def test_streams_of_a_namespace_keep_apart(run: Run, flow: Callable[..., Path], 
 def test_no_child_outlives_the_worker(millrace: Millrace, flow: Callable[..., Path], workdir: Path) -> None:
     write_rows(workdir / "rows.ndjson", records(100))
     program = millrace.start("run", flow(end={"at": 50, "hang": True}))
-    wait_until(lambda: reads(workdir))
-    children = wait_until(lambda: descendants(program.pid))
-    program.kill()
-    program.communicate()
-    wait_until(lambda: not alive(children), what=f"the end of {children}")
+    no_child_outlives(program, lambda: reads(workdir))

@@ -6,20 +6,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pytest
 from harness import Millrace, Result, Row, columns
-from kit import expect, letters, same_rows, wait_until
+from kit import expect, letters, same_rows
 from plugins import (
-    alive,
     connector,
-    descendants,
     failure,
     journal,
     kept,
     keyed,
+    no_child_outlives,
     records,
     write_rows,
+    written,
     written_manifest,
 )
 
@@ -53,11 +52,6 @@ def flow(workdir: Path) -> Callable[..., Path]:
         )
 
     return write
-
-
-def written(workdir: Path, stream: str = "items") -> pa.Table:
-    """What the destination holds."""
-    return pa.Table.from_pylist(kept(workdir / "out" / f"{stream}.ndjson"))
 
 
 def writes(workdir: Path) -> list[Row]:
@@ -278,8 +272,4 @@ def test_what_it_says_of_a_credential_is_hidden(run: Run, flow: Callable[..., Pa
 def test_no_child_outlives_the_worker(millrace: Millrace, flow: Callable[..., Path], workdir: Path) -> None:
     write_rows(workdir / "rows.ndjson", records(100))
     program = millrace.start("run", flow(then={"at": 50, "hang": True}))
-    wait_until(lambda: writes(workdir))
-    children = wait_until(lambda: descendants(program.pid))
-    program.kill()
-    program.communicate()
-    wait_until(lambda: not alive(children), what=f"the end of {children}")
+    no_child_outlives(program, lambda: writes(workdir))

@@ -8,11 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pytest
 from harness import Millrace, Result, Row, resource
 from kit import expect, same_rows
-from plugins import CONNECTORS, connector, failure, journal, kept, keyed, records, write_rows, written_manifest
+from plugins import CONNECTORS, connector, failure, journal, keyed, records, write_rows, written, written_manifest
 
 Run = Callable[..., Result]
 
@@ -45,11 +44,6 @@ def flow(workdir: Path) -> Callable[..., Path]:
         )
 
     return write
-
-
-def written(workdir: Path, stream: str = "items") -> pa.Table:
-    """What the target holds."""
-    return pa.Table.from_pylist(kept(workdir / "out" / f"{stream}.ndjson"))
 
 
 @pytest.mark.parametrize("state", ["end", "twice", "none"])

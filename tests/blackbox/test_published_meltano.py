@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from harness import Millrace, Result, duck
-from kit import FileSink, expect
+from kit import FileSink, expect, same_answers
 from plugins import engine_manifest, failure, keyed, records, write_rows
 from published import MELTANO, meltano_project
 
@@ -49,7 +49,7 @@ def test_meltano_tap_of_a_project(
     expect(run(manifest).stream("items"), read=500, inserted=500)
     ours = f"select id, version, name from read_parquet({files.lake.files(manifest)})"
     theirs = f"select id, version, name from '{workdir}/items.jsonl'"
-    assert duck(f"({ours} except all {theirs}) union all ({theirs} except all {ours})") == []
+    same_answers(ours, theirs)
 
     again = run(manifest).stream("items")
 
@@ -60,7 +60,6 @@ def test_meltano_tap_of_a_project(
     os.utime(workdir / "items.jsonl", (time.time() + 5, time.time() + 5))
     # The tap writes the time of the file into each row.
     expect(run(manifest).stream("items"), read=550, inserted=50, updated=500)
-    assert duck(f"({ours} except all {theirs}) union all ({theirs} except all {ours})")
     assert duck("select count(*), max(id) from t", t=files.table(manifest, "items")) == [(550, 550)]
 
 

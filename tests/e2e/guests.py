@@ -115,7 +115,9 @@ def look(namespace: Namespace, bucket: Bucket, millrace: Millrace, tmp_path: Pat
 
 
 def volume(namespace: Namespace, name: str, place: Path, mode: str) -> None:
-    """A claim of this name, which is a directory of this machine."""
+    """A claim of this name, which is a directory of this machine: skipped where no node sees that."""
+    if not started_here():
+        pytest.skip("this cluster's nodes do not see this machine's directories: tests/cluster up, without KUBECONFIG")
     place.mkdir(exist_ok=True)
     for directory in list(place.parents)[:3]:
         directory.chmod(0o755)
@@ -132,7 +134,5 @@ def volume(namespace: Namespace, name: str, place: Path, mode: str) -> None:
 @pytest.fixture
 def claim(namespace: Namespace, tmp_path: Path) -> Path:
     """A claim `plugins`, to be read."""
-    if not started_here():
-        pytest.skip("this cluster's nodes do not see this machine's directories: tests/cluster up, without KUBECONFIG")
     volume(namespace, "plugins", tmp_path / "claim", "ReadOnlyMany")
     return tmp_path / "claim"

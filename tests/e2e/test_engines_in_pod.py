@@ -18,12 +18,11 @@ from pathlib import Path
 import install
 import published
 import pytest
-from cluster import Namespace, Object, started_here, until
+from cluster import Namespace, Object, until
 from forward import Forward
+from guests import volume
 from harness import ROOT
 from manifests import flow, resource
-
-from conftest import once
 
 ENGINES = ["python", "library", "airbyte", "singer", "adbc"]
 # A sample: a crash, a stop, refusals, a difference, a trigger, whichever engine does it.
@@ -41,26 +40,10 @@ Semantics = Callable[..., int]
 
 
 @pytest.fixture
-def python_image(tmp_path_factory: pytest.TempPathFactory) -> None:
-    once(tmp_path_factory, "python-worker", install.python_worker)
-
-
-@pytest.fixture
 def place(tmp_path: Path, namespace: Namespace) -> Path:
     """A directory of this machine that pods of the namespace have as the claim `place`."""
-    if not started_here():
-        pytest.skip("the node of this cluster has not this machine's directories: tests/cluster up, without KUBECONFIG")
-    place = tmp_path / "place"
-    place.mkdir()
-    place.chmod(0o777)
-    common = {"accessModes": ["ReadWriteMany"], "storageClassName": ""}
-    volume = {"hostPath": {"path": str(place)}, "capacity": {"storage": "1Gi"}, **common}
-    wanted = {"volumeName": namespace.name, "resources": {"requests": {"storage": "1Gi"}}, **common}
-    namespace.outside.append(f"persistentvolume/{namespace.name}")
-    outside = {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": namespace.name}, "spec": volume}
-    namespace.cluster.apply([outside])
-    namespace.apply({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "place"}, "spec": wanted})
-    return place
+    volume(namespace, "place", tmp_path / "place", "ReadWriteMany")
+    return tmp_path / "place"
 
 
 @pytest.fixture

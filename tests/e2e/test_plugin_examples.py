@@ -13,7 +13,7 @@ import install
 import pytest
 import roots
 import yaml
-from cluster import Namespace, Object, started_here
+from cluster import Namespace, Object
 from guests import Look, listening, mine, pods_are_restricted, served, volume
 from harness import ROOT, duck
 from manifests import KEYS, Bucket, from_secret, secret
@@ -169,8 +169,6 @@ def library(name: str) -> Path:
 @pytest.fixture
 def kept(namespace: Namespace, operator: None, tmp_path: Path) -> Iterator[Path]:
     """The operator with a claim of this machine as the cache of plugins; what is in it."""
-    if not started_here():
-        pytest.skip("this cluster's nodes do not see this machine's directories: tests/cluster up, without KUBECONFIG")
     volume(namespace, CACHE, tmp_path / "cache", "ReadWriteMany")
     install.chart({**install.LOUD, "worker": {**install.LOUD["worker"], "pluginCache": CACHE}})
     yield tmp_path / "cache"

@@ -21,6 +21,9 @@ use crate::error::{Error, Result};
 /// Secrets of local manifests: `(name, key)` to value, for one namespace.
 pub type LocalSecrets = BTreeMap<(String, String), SecretString>;
 
+/// What the names of credentials begin with by which a plugin is fetched.
+const PLUGIN: &str = "plugin";
+
 /// The credentials of one system.
 #[derive(Clone)]
 pub struct Secrets {
@@ -111,11 +114,21 @@ impl Secrets {
         values.collect()
     }
 
+    /// The values for a plugin: all but those by which it is fetched.
+    ///
+    /// # Errors
+    /// As [`Secrets::get`].
+    pub fn for_plugin(&self) -> Result<BTreeMap<String, String>> {
+        let mut all = self.all()?;
+        all.retain(|name, _| !name.starts_with(PLUGIN));
+        Ok(all)
+    }
+
     /// Those by which a plugin itself is fetched: `pluginAccessKeyId` is the `accessKeyId` of its place.
     #[must_use]
     pub fn of_plugin(&self) -> Self {
         let own = self.places.iter().filter_map(|credential| {
-            let name = credential.name.strip_prefix("plugin")?;
+            let name = credential.name.strip_prefix(PLUGIN)?;
             let mut name = name.to_owned();
             name.get_mut(..1)?.make_ascii_lowercase();
             Some(Credential {
@@ -210,6 +223,16 @@ impl Mask {
                     false => text,
                 }
             })
+    }
+
+    /// The error of a program without them.
+    #[must_use]
+    pub fn hide_in(&self, error: Error) -> Error {
+        Error {
+            message: self.hide(&error.message),
+            advice: error.advice.map(|advice| self.hide(&advice)),
+            ..error
+        }
     }
 }
 

@@ -120,7 +120,9 @@ impl Connector {
         let ended = child.end().await?;
         match (found, failed) {
             (Some(found), _) => Ok(found),
-            (None, Some(error)) => Err(error).context(format!("{} {verb}", program.name)),
+            (None, Some(error)) => {
+                Err(self.mask()?.hide_in(error)).context(format!("{} {verb}", program.name))
+            }
             (None, None) => Err(ended.error(&format!("it was asked to {verb}"))),
         }
     }

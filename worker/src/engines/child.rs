@@ -137,10 +137,15 @@ impl Child {
             Ok(status) => status,
             Err(_) => {
                 self.kill();
-                self.wait().await
+                // One that hangs in the system, or whose container stands still, is not waited for.
+                timeout(GRACE, self.wait()).await.unwrap_or_default()
             }
         };
         self.kill();
+        if let Process::Here(_, group) = &mut self.process {
+            // From here on its number may be another's.
+            *group = None;
+        }
         if let Some(log) = self.log.take() {
             // Something that it has left behind may hold the pipe.
             let _ = timeout(Duration::from_secs(1), log).await;

@@ -137,7 +137,8 @@ impl Host {
     /// Sends a request, and takes the one frame that answers it.
     ///
     /// # Errors
-    /// What the plugin says; how the host ended; `bug` where another answer comes.
+    /// What the plugin says; how the host ended; that it takes nothing or is silent for too long; `bug` where another
+    /// answer comes.
     pub(super) async fn ask(
         &mut self,
         header: &Value,
@@ -146,7 +147,14 @@ impl Host {
         doing: &str,
         patience: Option<Duration>,
     ) -> Result<Frame> {
-        self.send(header, body, doing).await?;
+        let sent = self.send(header, body, doing);
+        match patience {
+            None => sent.await?,
+            Some(patience) => match timeout(patience, sent).await {
+                Ok(sent) => sent?,
+                Err(_) => return Err(self.silent(doing, patience)),
+            },
+        }
         let found = self.next(doing, patience).await?;
         match found.kind == answer {
             true => Ok(found),

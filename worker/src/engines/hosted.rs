@@ -10,7 +10,7 @@ mod push;
 mod staging;
 mod write;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use arrow::datatypes::{Schema, SchemaRef};
 use async_trait::async_trait;
@@ -92,13 +92,6 @@ impl Opener {
         Host::start(&launch.program, &start, Mask::of(&self.system.secrets)?).await
     }
 
-    /// Those that are the plugin's own, and not for fetching it.
-    fn credentials(&self) -> Result<BTreeMap<String, String>> {
-        let mut all = self.system.secrets.all()?;
-        all.retain(|name, _| !name.starts_with("plugin"));
-        Ok(all)
-    }
-
     /// What the plugin is configured with.
     fn config(&self) -> Result<Value> {
         let plan = &self.system.plan;
@@ -115,7 +108,7 @@ impl Opener {
             "connector": plan.connector,
             "type": plan.type_,
             "connection": plan.connection,
-            "credentials": self.credentials()?,
+            "credentials": self.system.secrets.for_plugin()?,
             "objects": self.system.streams,
             "engine": { "type": plan.engine, "options": plan.options },
             "concurrency": self.system.source.as_ref().and_then(|source| source.concurrency),
@@ -258,6 +251,7 @@ impl Source for Hosted {
         let partitions = match range {
             _ if self.ready.get().is_some_and(|ready| !ready.numbered) => 1,
             Range::Full => stream.partitions.or(told.partitions).unwrap_or(1),
+            Range::Delta { after: Some(after) } => load::parts_of(after),
             _ => told.partitions.unwrap_or(1),
         };
         let schema = self.info(told)?.schema;

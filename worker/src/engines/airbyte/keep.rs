@@ -6,12 +6,12 @@
 
 use std::{
     io::Write,
-    os::unix::fs::OpenOptionsExt,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
 };
 
 use serde_json::{Value, json};
+use tempfile::NamedTempFile;
 
 use super::seal::Seal;
 use crate::{
@@ -109,20 +109,15 @@ impl Kept {
 
     fn write(&self, text: &str) -> Result<()> {
         let path = self.path();
-        let write = || {
+        let write = || -> std::io::Result<()> {
             let parent = path.parent().unwrap_or(&path);
             std::fs::create_dir_all(parent)?;
-            let new = path.with_extension(format!("{}.new", std::process::id()));
-            let mut options = std::fs::OpenOptions::new();
-            let mut file = options
-                .create(true)
-                .write(true)
-                .truncate(true)
-                .mode(0o600)
-                .open(&new)?;
-            file.write_all(text.as_bytes())?;
-            file.sync_all()?;
-            std::fs::rename(&new, &path)
+            // Of a name of its own: streams that are read side by side may keep one each. Only this user can read it.
+            let mut new = NamedTempFile::new_in(parent)?;
+            new.write_all(text.as_bytes())?;
+            new.as_file().sync_all()?;
+            new.persist(&path)?;
+            Ok(())
         };
         write().map_err(|error| {
             Error::config(format!(

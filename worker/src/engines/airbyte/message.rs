@@ -133,9 +133,6 @@ fn error(error: &Value) -> Error {
     let message = text("message")
         .or(text("internal_message"))
         .unwrap_or("it failed and did not say why");
-    if let Some(trace) = text("stack_trace") {
-        tracing::debug!("{trace}");
-    }
     let inner = text("internal_message").filter(|inner| *inner != message);
     match inner.or_else(|| cause(text("stack_trace")?)) {
         Some(inner) => {

@@ -120,7 +120,7 @@ impl HostLoad {
             schema,
             parts,
             estimate,
-            ends: Arc::default(),
+            ends: Arc::new(Mutex::new(begins(range, count))),
         })
     }
 }
@@ -149,6 +149,21 @@ async fn ask(host: &mut Host, stream: &StreamSpec, range: &Range, part: usize, p
         "cursor": stream.cursor,
     });
     host.send(&request, &[], READING).await
+}
+
+/// In how many parts that was read which a position tells of: a delta goes on in as many, each from its own.
+pub(super) fn parts_of(position: &Position) -> usize {
+    let of = position["of"].as_u64().filter(|_| position["instances"].is_object());
+    of.and_then(|of| usize::try_from(of).ok()).unwrap_or(1)
+}
+
+/// Where the parts begin: one that finds nothing ends there, too.
+fn begins(range: &Range, parts: usize) -> BTreeMap<usize, Position> {
+    let Range::Delta { after } = range else {
+        return BTreeMap::new();
+    };
+    let begins = (0..parts).map(|part| (part, of_part(after.as_ref(), part, parts)));
+    begins.filter(|(_, begin)| !begin.is_null()).collect()
 }
 
 /// The position of one of several parts.
@@ -181,13 +196,9 @@ impl Load for HostLoad {
         };
         let ends = lock(&self.ends);
         match count {
-            _ if ends.is_empty() => match &self.range {
-                // A delta that found nothing leaves the plugin where it was.
-                Range::Delta { after } => after.clone(),
-                _ => None,
-            },
+            _ if ends.is_empty() => None,
             1 => ends.get(&0).cloned(),
-            _ => Some(json!({ "instances": *ends })),
+            _ => Some(json!({ "instances": *ends, "of": count })),
         }
     }
 

@@ -18,7 +18,7 @@ use crate::{
     connector::{Estimate, Load, Op, Payload, Position, Reader},
     engine::portions,
     engines::{child::Child, hosted::patience, json_schema, lines::Lines},
-    error::{Error, ErrorKind, Result},
+    error::{Context, Error, ErrorKind, Result},
     formats::{Place, ndjson::Decoder},
     secrets::Mask,
 };
@@ -225,13 +225,7 @@ impl Talk {
         let ended = self.child.end().await?;
         let name = self.child.name();
         if let Some(error) = self.failed.take() {
-            return Err(Error {
-                message: self
-                    .mask
-                    .hide(&format!("{name}, while {READING}: {}", error.message)),
-                advice: error.advice.map(|advice| self.mask.hide(&advice)),
-                ..error
-            });
+            return Err(self.mask.hide_in(error)).context(format!("{name}, while {READING}"));
         }
         if !ended.well() {
             let error = ended.error(READING);

@@ -85,10 +85,7 @@ impl Settings {
 /// `config` where a credential is missing, or has no place.
 pub(in crate::engines) fn config(system: &System) -> Result<Value> {
     let mut config = system.plan.settings();
-    for (name, value) in system.secrets.all()? {
-        if name.starts_with("plugin") {
-            continue;
-        }
+    for (name, value) in system.secrets.for_plugin()? {
         put(&mut config, &name, Value::String(value)).ok_or_else(|| {
             Error::config(format!(
                 "credential `{name}`: the connection has something else there"

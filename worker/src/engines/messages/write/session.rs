@@ -333,11 +333,7 @@ impl Listener {
     }
 
     fn failed(&self, error: Error) {
-        let error = Error {
-            message: self.mask.hide(&error.message),
-            advice: error.advice.map(|advice| self.mask.hide(&advice)),
-            ..error
-        };
+        let error = self.mask.hide_in(error);
         let mut failed = self.heard.failed.lock().unwrap_or_else(PoisonError::into_inner);
         // That a stream is incomplete says less than why.
         let known = failed.take().filter(|known| known.reason != INCOMPLETE);
