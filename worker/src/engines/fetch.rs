@@ -114,7 +114,9 @@ async fn fetched(system: &System, url: &str, pinned: Option<&str>) -> Result<Str
     let anew = config
         .get("refresh")
         .and_then(serde_json::Value::as_bool)
-        .unwrap_or(false);
+        .unwrap_or(false)
+        || std::env::var("MILLRACE_PLUGIN_REFRESH")
+            .is_ok_and(|value| !value.is_empty() && value != "0" && value != "false");
     let name = url.rsplit('/').next().unwrap_or("plugin").to_owned();
     let place = cache::digest(&[url.as_bytes(), pinned.unwrap_or_default().as_bytes()]);
     let directory = cache::keep("files", &place, anew, async |place| {
