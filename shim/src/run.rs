@@ -23,6 +23,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread,
+    time::Duration,
 };
 
 use millrace_shim::{Answer, asked};
@@ -32,6 +33,9 @@ use rustix::process::{Pid, Signal, kill_process_group};
 pub(crate) const VERB: &str = "listen";
 /// Where the images of Airbyte name their program.
 const ENTRYPOINT: &str = "AIRBYTE_ENTRYPOINT";
+
+/// What is waited after a connection that could not be served: the machine has no room for it now.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves for ever.
 pub(crate) fn listen(socket: &Path) -> io::Result<()> {
@@ -43,8 +47,12 @@ pub(crate) fn listen(socket: &Path) -> io::Result<()> {
     // The worker is another user of the same group.
     set_permissions(socket, Permissions::from_mode(0o660))?;
     for stream in listener.incoming() {
-        let stream = stream?;
-        thread::Builder::new().spawn(move || serve(&stream))?;
+        // The connectors that are at work go on, and whoever has asked in vain asks again.
+        let served = stream.and_then(|stream| thread::Builder::new().spawn(move || serve(&stream)));
+        if let Err(error) = served {
+            eprintln!("millrace-shim: a connection was not served: {error}");
+            thread::sleep(PAUSE);
+        }
     }
     Ok(())
 }
@@ -66,13 +74,18 @@ fn run(stream: &UnixStream, command: Vec<OsString>, streams: [OwnedFd; 3]) -> io
     let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
     let over = Arc::new(AtomicBool::new(false));
     let (mut worker, known) = (stream.try_clone()?, over.clone());
-    thread::spawn(move || {
+    let watch = move || {
         // It says no more: what comes is the end.
         let _ = worker.read(&mut [0]);
         if !known.load(Ordering::SeqCst) {
             kill(group);
         }
-    });
+    };
+    if let Err(error) = thread::Builder::new().spawn(watch) {
+        kill(group);
+        let _ = child.wait();
+        return Err(error);
+    }
     let status = child.wait();
     over.store(true, Ordering::SeqCst);
     kill(group);

@@ -429,6 +429,13 @@ pub trait PushReader: Reader {
     async fn pause(&mut self) -> Result<()>;
     /// Goes back: what follows `position` is sent again.
     async fn rewind(&mut self, position: &Position) -> Result<()>;
+    /// Hears that all up to `position` is safe at the destination: it will never be asked for again.
+    ///
+    /// # Errors
+    /// Where it cannot be told; nothing depends on it.
+    async fn acknowledge(&mut self, _position: &Position) -> Result<()> {
+        Ok(())
+    }
     /// Ends the stream and gives back its resources.
     async fn close(&mut self) -> Result<()>;
 }

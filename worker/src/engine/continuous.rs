@@ -112,6 +112,13 @@ impl Flow {
                 Ok(loaded) => {
                     counts.add(&loaded);
                     attempt = 0;
+                    let safe = held.offset.as_ref().and_then(|offset| offset.watermark.as_ref());
+                    if let Some(safe) = safe.filter(|safe| after.as_ref() != Some(*safe))
+                        && let Err(error) = window.acknowledge(safe).await
+                    {
+                        // Whoever cannot hear that will not be read either, which the next load tells.
+                        tracing::warn!(flow = self.name(), stream = stream.name, "acknowledging: {error}");
+                    }
                 }
                 Err(error) if error.kind == ErrorKind::Transient => {
                     tracing::warn!(
@@ -222,6 +229,10 @@ impl Window {
             .await
             .rewind(to.unwrap_or(&Position::Null))
             .await
+    }
+
+    async fn acknowledge(&self, position: &Position) -> Result<()> {
+        self.reader.lock().await.acknowledge(position).await
     }
 
     async fn close(&self) -> Result<()> {

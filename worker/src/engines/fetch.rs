@@ -64,10 +64,15 @@ pub(super) async fn find(system: &System, part: &str) -> Result<Found> {
             .context(format!("plugin {name}"))?,
         false => local(&system.plan, file)?,
     };
-    if let Some(pinned) = pinned
-        && Path::new(&file).is_absolute()
-    {
-        verify(Path::new(&file), pinned)?;
+    match pinned {
+        Some(pinned) if Path::new(&file).is_absolute() => verify(Path::new(&file), pinned)?,
+        Some(_) => {
+            return Err(
+                Error::config(format!("`sha256` is that of a file, and `{name}` names a module"))
+                    .advice("name the file, or leave out `sha256` and pin the package in `requirements`"),
+            );
+        }
+        None => {}
     }
     Ok(Found {
         file,

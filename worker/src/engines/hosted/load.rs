@@ -153,7 +153,9 @@ async fn ask(host: &mut Host, stream: &StreamSpec, range: &Range, part: usize, p
 
 /// In how many parts that was read which a position tells of: a delta goes on in as many, each from its own.
 pub(super) fn parts_of(position: &Position) -> usize {
-    let of = position["of"].as_u64().filter(|_| position["instances"].is_object());
+    let of = position["of"]
+        .as_u64()
+        .filter(|_| position["instances"].is_object());
     of.and_then(|of| usize::try_from(of).ok()).unwrap_or(1)
 }
 

@@ -21,8 +21,8 @@ use crate::{
 
 /// What a host does, for errors.
 const FOLLOWING: &str = "it was followed";
-/// Rows that may wait for a position.
-const WAITING: usize = 4 << 20;
+/// Rows that may wait for a position, and their bytes.
+const WAITING: (usize, u64) = (4 << 20, 256 << 20);
 
 /// An open stream.
 pub(super) struct Pushed {
@@ -118,7 +118,8 @@ impl Reader for Pushed {
                         return self.together();
                     }
                     let rows: usize = self.waiting.iter().map(|payload| payload.batch.num_rows()).sum();
-                    if rows > WAITING {
+                    let bytes: u64 = self.waiting.iter().map(|payload| payload.bytes).sum();
+                    if rows > WAITING.0 || bytes > WAITING.1 {
                         return Err(
                             Error::config(format!("{rows} rows came, and no position with them"))
                                 .advice("call flush() more often"),
@@ -166,6 +167,14 @@ impl PushReader for Pushed {
         // What was sent before it heard of this is void.
         while self.host.next(FOLLOWING, Some(super::patience())).await?.kind != "rewound" {}
         Ok(())
+    }
+
+    async fn acknowledge(&mut self, position: &Position) -> Result<()> {
+        if self.ended {
+            return Ok(());
+        }
+        let told = json!({ "type": "acknowledge", "position": position });
+        self.host.send(&told, &[], FOLLOWING).await
     }
 
     async fn close(&mut self) -> Result<()> {

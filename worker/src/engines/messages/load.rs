@@ -4,6 +4,8 @@
 //! always write what they declare. A load ends well where the process does, and has said no error.
 
 use std::{
+    path::Path,
+    pin::pin,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -53,7 +55,7 @@ impl MessageLoad {
             patience: patience(),
             rows: Vec::new(),
             count: 0,
-            files: Files::default(),
+            files: Files::within(reading.program.beside.as_deref().and_then(Path::parent)),
             state: None,
             since: 0,
             safe: false,
@@ -161,7 +163,19 @@ impl Talk {
         if self.ended {
             return Ok(false);
         }
-        let Ok(line) = timeout(self.patience, self.lines.next()).await else {
+        let line = {
+            let mut next = pin!(self.lines.next());
+            loop {
+                let logged = self.child.logged();
+                match timeout(self.patience, &mut next).await {
+                    Ok(line) => break Some(line),
+                    // One that logs is at work.
+                    Err(_) if self.child.logged() != logged => {}
+                    Err(_) => break None,
+                }
+            }
+        };
+        let Some(line) = line else {
             self.child.kill();
             return Err(Error::transient(format!(
                 "{} was silent for {} s while {READING}, and was ended",
