@@ -38,6 +38,8 @@ class Package:
     engine: str
     # The newest version of Python that it runs on, where that is an old one.
     python: str = ""
+    # What it is installed with, where the newest would not do.
+    beside: tuple[str, ...] = ()
 
     def install(self) -> Path:
         """Its program, in an environment of its own."""
@@ -70,7 +72,7 @@ class Package:
             pip = [uv, "pip", "install", "--quiet", "--python", interpreter]
         else:
             subprocess.run([python, "-m", "venv", str(place)], check=True)
-        subprocess.run([*pip, self.requirement], check=True)
+        subprocess.run([*pip, self.requirement, *self.beside], check=True)
 
 
 def runs(interpreter: str) -> bool:
@@ -93,12 +95,13 @@ SPREADSHEETS = Package("tap-spreadsheets==1.1.2", "tap-spreadsheets", "singer")
 
 AILAKE = Package("airbyte-destination-ailake==0.1.16", "airbyte-destination-ailake", "airbyte")
 TARGET_CSV = Package("meltanolabs-target-csv==0.5.0", "target-csv", "singer")
-TARGET_DUCKDB = Package("target-duckdb==0.8.0", "target-duckdb", "singer")
+# What it writes is read by the DuckDB of the tests.
+TARGET_DUCKDB = Package("target-duckdb==0.8.0", "target-duckdb", "singer", beside=("duckdb==2.0.0",))
 TARGET_JSONL = Package("target-jsonl==0.1.4", "target-jsonl", "singer")
 TARGET_PIPELINEWISE = Package("pipelinewise-target-postgres==2.1.2", "target-postgres", "singer")
+TARGET_POSTGRES = Package("meltanolabs-target-postgres==0.8.1", "target-postgres", "singer")
 TARGET_S3_CSV = Package("pipelinewise-target-s3-csv==2.0.0", "target-s3-csv", "singer", python="3.10")
 TARGET_SQLITE = Package("target-sqlite==0.2.0", "target-sqlite", "singer", python="3.9")
-TARGET_POSTGRES = Package("meltanolabs-target-postgres==0.8.1", "target-postgres", "singer")
 
 MELTANO = Package("meltano==4.4.1", "meltano", "meltano")
 
