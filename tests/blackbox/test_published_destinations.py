@@ -8,7 +8,7 @@ import sqlite3
 import sys
 from collections.abc import Callable
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from published import (
     TARGET_S3_CSV,
     TARGET_SQLITE,
     Package,
+    duckdb_library,
 )
 
 Run = Callable[..., Result]
@@ -225,9 +226,9 @@ def in_duckdb(path: Path) -> list[tuple[Any, ...]]:
     """The items of a database, as DuckDB itself reads them."""
     with duckdb.connect(str(path), read_only=True) as database:
         rows = database.execute(
-            "select id, version, name, price::decimal(12, 2), fine, changed from items order by id, version"
+            "select id, version, name, price::decimal(12, 2), fine, epoch_us(changed) from items order by id, version"
         ).fetchall()
-    return [(*row[:5], row[5].replace(tzinfo=UTC)) for row in rows]
+    return [(*row[:5], datetime.fromtimestamp(0, UTC) + timedelta(microseconds=row[5])) for row in rows]
 
 
 @pytest.mark.usefixtures("whole")
@@ -417,6 +418,29 @@ def test_adbc_postgresql_after_a_crash(failpoint: str, mode: str, run: Run, work
     assert read(postgres, "items") == values(items(90))
     tables = postgres.rows("select table_name from information_schema.tables where table_schema = 'public' order by 1")
     assert tables == [("_millrace_commits",), ("items",)]
+
+
+@pytest.mark.usefixtures("whole")
+@pytest.mark.parametrize("mode", ["upsert", "append", "overwrite"])
+def test_adbc_duckdb(mode: str, run: Run, workdir: Path) -> None:
+    manifest = written_manifest(
+        workdir,
+        "adbc",
+        {"driver": str(duckdb_library()), "entrypoint": "duckdb_adbc_init"},
+        mode,
+        connection={"path": str(workdir / "shop.duckdb")},
+        streams=keyed("items", schema=DECLARED),
+    )
+    write_rows(workdir / "rows.ndjson", items(300))
+    expect(run(manifest).stream("items"), read=300, inserted=300)
+    assert in_duckdb(workdir / "shop.duckdb") == values(items(300))
+    changed = [{**row, "version": row["id"] + 300, "name": "new"} for row in items(10)]
+    write_rows(workdir / "rows.ndjson", [*changed, *items(20, 500)])
+
+    for _ in range(2):
+        run(manifest)
+        before = {"upsert": items(300)[10:], "append": items(300), "overwrite": []}[mode]
+        assert in_duckdb(workdir / "shop.duckdb") == values([*changed, *before, *items(20, 500)])
 
 
 def test_adbc_sqlite(run: Run, workdir: Path) -> None:
