@@ -61,6 +61,7 @@ def written_manifest(
     recipes: Sequence[Spec] = (),
     credentials: Sequence[Spec] = (),
     options: Spec | None = None,
+    transforms: Sequence[Spec] = (),
     **reader: Any,
 ) -> Path:
     """Writes a Flow into a Connector for one engine, from the reader of the tests, whose `connection` is `reader`.
@@ -80,7 +81,8 @@ def written_manifest(
         rows: Spec = {"type": "rows", "roles": ["source"], "defaultEngine": "python", "engines": {"python": python}}
         recipes.append(harness.resource("Connector", "rows", rows))
         source = {"connector": "rows", "connection": place, "streams": list(streams)}
-    return harness.write_manifest(directory, "lake", source, into, documents=recipes)
+    changed: Any = {"transforms": list(transforms)} if transforms else {}
+    return harness.write_manifest(directory, "lake", source, into, documents=recipes, **changed)
 
 
 def kept(path: Path) -> list[Row]:

@@ -48,6 +48,10 @@ class Package:
     requirement: str
     program: str
     engine: str
+    # The newest version of Python that it runs on, where that is an old one.
+    python: str = ""
+    # What it is installed with, where the newest would not do.
+    beside: tuple[str, ...] = ()
 
     def install(self) -> Path:
         """Its program, in an environment of its own."""
@@ -62,33 +66,54 @@ class Package:
         (found,) = self.environment().glob(f"lib/python*/site-packages/*/{name}")
         return found
 
+    def interpreter(self) -> str | None:
+        """A Python that it runs on: that of the tests, or one of its version that is installed."""
+        if not self.python:
+            return sys.executable
+        kept = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+        every = [shutil.which(f"python{self.python}"), *map(str, kept.glob(f"{self.python}.*/bin/python"))]
+        return next((one for one in every if one and runs(one)), None)
+
     def _make(self, place: Path) -> None:
+        python = self.interpreter()
+        assert python, f"{self.requirement} needs Python {self.python}, which is not here"
         interpreter = str(place / "bin" / "python")
         pip = [interpreter, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         if uv := shutil.which("uv"):
-            subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, str(place)], check=True)
+            subprocess.run([uv, "venv", "--quiet", "--python", python, str(place)], check=True)
             pip = [uv, "pip", "install", "--quiet", "--python", interpreter]
         else:
-            subprocess.run([sys.executable, "-m", "venv", str(place)], check=True)
-        fetched(*pip, self.requirement)
+            subprocess.run([python, "-m", "venv", str(place)], check=True)
+        fetched(*pip, self.requirement, *self.beside)
+
+
+def runs(interpreter: str) -> bool:
+    """Whether it is more than a name for what may be installed."""
+    return subprocess.run([interpreter, "-c", ""], stderr=subprocess.DEVNULL).returncode == 0
 
 
 DECLARATIVE = Package("airbyte-source-declarative-manifest==6.5.2", "source-declarative-manifest", "airbyte")
 FAKER = Package("airbyte-source-faker==7.2.1", "source-faker", "airbyte")
 FILE = Package("airbyte-source-file==0.5.39", "source-file", "airbyte")
 OBJECTS = Package("airbyte-source-s3==4.14.2", "source-s3", "airbyte")
+SFTP = Package("airbyte-source-sftp-bulk==1.9.3", "source-sftp-bulk", "airbyte")
 
 JSONL = Package("tap-jsonl==0.3.1", "tap-jsonl", "singer")
 MYSQL = Package("pipelinewise-tap-mysql==1.6.0", "tap-mysql", "singer")
 POSTGRES = Package("meltanolabs-tap-postgres==0.10.0", "tap-postgres", "singer")
 REST = Package("tap-rest-api==0.2.22", "tap-rest-api", "singer")
+S3_CSV = Package("pipelinewise-tap-s3-csv==3.0.1", "tap-s3-csv", "singer")
 SPREADSHEETS = Package("tap-spreadsheets==1.1.2", "tap-spreadsheets", "singer")
 
 AILAKE = Package("airbyte-destination-ailake==0.1.16", "airbyte-destination-ailake", "airbyte")
 TARGET_CSV = Package("meltanolabs-target-csv==0.5.0", "target-csv", "singer")
+# What it writes is read by the DuckDB of the tests.
+TARGET_DUCKDB = Package("target-duckdb==0.8.0", "target-duckdb", "singer", beside=("duckdb==2.0.0",))
 TARGET_JSONL = Package("target-jsonl==0.1.4", "target-jsonl", "singer")
 TARGET_PIPELINEWISE = Package("pipelinewise-target-postgres==2.1.2", "target-postgres", "singer")
 TARGET_POSTGRES = Package("meltanolabs-target-postgres==0.8.1", "target-postgres", "singer")
+TARGET_S3_CSV = Package("pipelinewise-target-s3-csv==2.0.0", "target-s3-csv", "singer", python="3.10")
+TARGET_SQLITE = Package("target-sqlite==0.2.0", "target-sqlite", "singer", python="3.9")
 
 MELTANO = Package("meltano==4.4.1", "meltano", "meltano")
 

@@ -74,13 +74,22 @@ def test_a_full_table_finds_changes_and_deletes(
     same_rows(delivered(files, manifest), rest)
 
 
-@pytest.mark.parametrize("takes", ["properties", "nothing"])
-def test_a_tap_that_takes_no_catalog(
-    takes: str, run: Run, flow: Callable[..., Path], workdir: Path, files: FileSink
+@pytest.mark.parametrize(
+    ("takes", "options"),
+    [
+        ("properties", "[--discover] [--properties PROPERTIES]"),
+        # It tells of the newer one, and does not look at it.
+        ("properties", "[--discover] [--properties PROPERTIES] [--catalog CATALOG]"),
+        ("catalog", "[--discover] [--properties PROPERTIES] [--catalog CATALOG]"),
+        ("nothing", ""),
+    ],
+    ids=["properties", "properties of both", "catalog of both", "nothing"],
+)
+def test_a_tap_that_takes_its_catalog_in_another_way(
+    takes: str, options: str, run: Run, flow: Callable[..., Path], workdir: Path, files: FileSink
 ) -> None:
     write_rows(workdir / "rows.ndjson", records(50))
     manifest = flow(takes=takes)
-    options = {"properties": "[--discover] [--properties PROPERTIES]", "nothing": ""}[takes]
 
     result = run(manifest, env={"TAP_OPTIONS": options})
 

@@ -2,30 +2,36 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import sqlite3
 import sys
 from collections.abc import Callable
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pyarrow.parquet as pq
 import pytest
-from harness import Millrace, Postgres, Result, Row, Spec, columns, duck
+from harness import S3, Millrace, Postgres, Result, Row, Spec, columns, duck
 from kit import expect, sampled
-from plugins import keyed, write_rows, written_manifest
+from plugins import failure, keyed, write_rows, written_manifest
 from published import (
     ADBC_POSTGRES,
     ADBC_SQLITE,
     AILAKE,
     TARGET_CSV,
+    TARGET_DUCKDB,
     TARGET_JSONL,
     TARGET_PIPELINEWISE,
     TARGET_POSTGRES,
+    TARGET_S3_CSV,
+    TARGET_SQLITE,
     Package,
+    duckdb_library,
 )
 
 Run = Callable[..., Result]
@@ -67,8 +73,16 @@ def flow(workdir: Path) -> Callable[..., Path]:
     """`flow(TARGET_CSV, "overwrite", output_path="out")`: a Flow of `items`; the fields are the configuration."""
 
     def write(
-        package: Package, mode: str, *, credentials: Row | None = None, stream: str = "items", **config: Any
+        package: Package,
+        mode: str,
+        *,
+        credentials: Row | None = None,
+        stream: str = "items",
+        transform: str = "",
+        **config: Any,
     ) -> Path:
+        if not package.interpreter():
+            pytest.skip(f"{package.requirement} runs on Python {package.python} at most, which is not installed here")
         given = []
         for name, value in (credentials or {}).items():
             (workdir / name).write_text(value)
@@ -83,6 +97,7 @@ def flow(workdir: Path) -> Callable[..., Path]:
             streams=keyed(stream, schema=DECLARED),
             credentials=given,
             options={"_millrace_loaded_at": False},
+            transforms=[{"sql": transform}] if transform else [],
         )
 
     return write
@@ -203,6 +218,146 @@ def test_airbyte_ailake(run: Run, millrace: Millrace, flow: Callable[..., Path],
     assert {row["id"]: row["fine"] for row in rows} == {row["id"]: row["fine"] for row in items(250)}
 
 
+# To this target a moment has no zone.
+WITHOUT_ZONE = "select id, version, name, price, fine, cast(changed as timestamp) as changed from input"
+
+
+def in_duckdb(path: Path) -> list[tuple[Any, ...]]:
+    """The items of a database, as DuckDB itself reads them."""
+    with duckdb.connect(str(path), read_only=True) as database:
+        rows = database.execute(
+            "select id, version, name, price::decimal(12, 2), fine, epoch_us(changed) from items order by id, version"
+        ).fetchall()
+    return [(*row[:5], datetime.fromtimestamp(0, UTC) + timedelta(microseconds=row[5])) for row in rows]
+
+
+@pytest.mark.usefixtures("whole")
+def test_target_duckdb(run: Run, millrace: Millrace, flow: Callable[..., Path], workdir: Path) -> None:
+    place = {"path": str(workdir / "shop.duckdb"), "default_target_schema": "main", "hard_delete": True}
+    manifest = flow(TARGET_DUCKDB, "upsert", transform=WITHOUT_ZONE, **place)
+    write_rows(workdir / "rows.ndjson", items(300))
+    assert millrace("validate", manifest, "--connect").returncode == 0
+    expect(run(manifest).stream("items"), read=300, inserted=300)
+    assert in_duckdb(workdir / "shop.duckdb") == values(items(300))
+
+    expect(run(manifest).stream("items"), read=0)
+    changed = [{**row, "version": row["id"] + 300, "name": "new"} for row in items(10)]
+    gone = [{"id": n, "version": 400 + n, "_millrace_op": "delete"} for n in (20, 21)]
+    write_rows(workdir / "rows.ndjson", [*changed, *items(20, 500), *gone])
+    counts = run(manifest).stream("items")
+
+    assert (counts["load"], counts["read"], counts["deleted"]) == ("delta", 32, 2), counts
+    rest = [row for row in items(300)[10:] if row["id"] not in (20, 21)]
+    assert in_duckdb(workdir / "shop.duckdb") == values([*changed, *rest, *items(20, 500)])
+
+
+@pytest.mark.usefixtures("whole")
+def test_target_duckdb_takes_the_first_row_for_a_header(run: Run, flow: Callable[..., Path], workdir: Path) -> None:
+    # What the documents warn of: it has DuckDB guess whether its file of a batch has a header.
+    place = {"path": str(workdir / "shop.duckdb"), "default_target_schema": "main", "hard_delete": True}
+    manifest = flow(TARGET_DUCKDB, "upsert", **place)
+    write_rows(workdir / "rows.ndjson", items(300))
+    expect(run(manifest).stream("items"), read=300, inserted=300)
+    assert in_duckdb(workdir / "shop.duckdb") == values(items(300))[1:]
+
+
+@pytest.mark.usefixtures("whole")
+def test_target_sqlite(run: Run, millrace: Millrace, flow: Callable[..., Path], workdir: Path) -> None:
+    # It holds a decimal against its step in binary, and refuses many that fit.
+    transform = "select id, version, name, cast(price as double) as price, fine, changed from input"
+    manifest = flow(TARGET_SQLITE, "upsert", transform=transform, database=str(workdir / "shop.db"))
+    write_rows(workdir / "rows.ndjson", items(300))
+    assert millrace("validate", manifest, "--connect").returncode == 0
+
+    def found(where: str) -> list[tuple[Any, ...]]:
+        with closing(sqlite3.connect(workdir / "shop.db")) as database:
+            columns = "id, version, name, printf('%.2f', price), fine, changed"
+            rows = database.execute(f"select {columns} from items where {where} order by id").fetchall()
+        return [(*row[:3], Decimal(row[3]), bool(row[4]), datetime.fromisoformat(row[5])) for row in rows]
+
+    expect(run(manifest).stream("items"), read=300, inserted=300)
+    assert found("true") == values(items(300))
+
+    expect(run(manifest).stream("items"), read=0)
+    changed = [{**row, "version": row["id"] + 300, "name": "new"} for row in items(10)]
+    gone = [{**items(1, n)[0], "version": 400 + n, "_millrace_op": "delete"} for n in (20, 21)]
+    write_rows(workdir / "rows.ndjson", [*changed, *items(20, 500), *gone])
+    counts = run(manifest).stream("items")
+
+    assert (counts["load"], counts["read"], counts["deleted"]) == ("delta", 32, 2), counts
+    rest = [row for row in items(300)[10:] if row["id"] not in (20, 21)]
+    assert found("_sdc_deleted_at is null") == values([*changed, *rest, *items(20, 500)])
+    assert [row[0] for row in found("_sdc_deleted_at is not null")] == [20, 21]
+
+
+def in_bucket(s3: S3) -> list[tuple[Any, ...]]:
+    """The items of all CSV files of a bucket, as Python reads them; an empty field is nothing."""
+    rows = [row for key in s3.keys("in") for row in csv.DictReader(s3.get(key).decode().splitlines())]
+    assert {row["_millrace_op"] for row in rows} == {"insert"}
+    return values(
+        [
+            {
+                "id": int(row["id"]),
+                "version": int(row["version"]),
+                "name": row["name"] or None,
+                "price": row["price"],
+                "fine": row["fine"] == "True",
+                "changed": row["changed"],
+            }
+            for row in rows
+        ]
+    )
+
+
+@pytest.mark.usefixtures("whole")
+def test_target_s3_csv(run: Run, millrace: Millrace, flow: Callable[..., Path], workdir: Path, s3: S3) -> None:
+    place = {"s3_bucket": s3.bucket, "aws_endpoint_url": s3.endpoint, "aws_access_key_id": s3.access_key}
+    secret = {"aws_secret_access_key": s3.secret_key}
+    more = {"naming_convention": "in/{stream}-{timestamp}.csv", "temp_dir": str(workdir / "files")}
+    manifest = flow(TARGET_S3_CSV, "append", credentials=secret, **place, **more)
+    write_rows(workdir / "rows.ndjson", items(200))
+    assert millrace("validate", manifest, "--connect").returncode == 0
+    expect(run(manifest).stream("items"), read=200, inserted=200)
+    assert in_bucket(s3) == values(items(200))
+
+    expect(run(manifest).stream("items"), read=0)
+    assert len(s3.keys("in")) == 1
+    write_rows(workdir / "rows.ndjson", items(250))
+    expect(run(manifest).stream("items"), read=50, inserted=50)
+
+    assert len(s3.keys("in")) == 2 and not list((workdir / "files").iterdir())
+    assert in_bucket(s3) == values(items(250))
+
+
+@pytest.mark.usefixtures("whole")
+def test_target_s3_csv_is_told_of_a_wrong_bucket(run: Run, flow: Callable[..., Path], workdir: Path, s3: S3) -> None:
+    place = {"s3_bucket": "no-such-bucket-here", "aws_endpoint_url": s3.endpoint, "aws_access_key_id": s3.access_key}
+    place["temp_dir"] = str(workdir / "files")
+    write_rows(workdir / "rows.ndjson", items(10))
+    wrong = run(flow(TARGET_S3_CSV, "append", credentials={"aws_secret_access_key": s3.secret_key}, **place), check=False)
+    error = failure(wrong)
+    assert "no-such-bucket-here" in f"{error['message']} {error.get('advice')}", error
+    assert s3.secret_key not in str(wrong)
+
+
+@pytest.mark.usefixtures("whole")
+@pytest.mark.parametrize(
+    ("package", "config", "words"),
+    [
+        (TARGET_DUCKDB, {"path": "shop.duckdb"}, "Neither 'default_target_schema'"),
+        (TARGET_SQLITE, {"file": "shop.db"}, "missing required keys: ['database']"),
+        (TARGET_S3_CSV, {"bucket": "shop"}, "Required key is missing from config: [s3_bucket]"),
+    ],
+    ids=["duckdb", "sqlite", "s3-csv"],
+)
+def test_a_target_is_told_of_a_wrong_setting(
+    package: Package, config: Row, words: str, millrace: Millrace, flow: Callable[..., Path], workdir: Path
+) -> None:
+    write_rows(workdir / "rows.ndjson", items(1))
+    wrong = millrace("validate", flow(package, "append", **config), "--connect", check=False)
+    assert wrong.returncode == 1 and words in wrong.stderr.splitlines()[-1], str(wrong)
+
+
 def adbc(workdir: Path, driver: Path, mode: str, uri: str, stream: str) -> Path:
     """A Flow by a driver; where the database is, is a secret."""
     (workdir / "uri").write_text(uri)
@@ -263,6 +418,29 @@ def test_adbc_postgresql_after_a_crash(failpoint: str, mode: str, run: Run, work
     assert read(postgres, "items") == values(items(90))
     tables = postgres.rows("select table_name from information_schema.tables where table_schema = 'public' order by 1")
     assert tables == [("_millrace_commits",), ("items",)]
+
+
+@pytest.mark.usefixtures("whole")
+@pytest.mark.parametrize("mode", ["upsert", "append", "overwrite"])
+def test_adbc_duckdb(mode: str, run: Run, workdir: Path) -> None:
+    manifest = written_manifest(
+        workdir,
+        "adbc",
+        {"driver": str(duckdb_library()), "entrypoint": "duckdb_adbc_init"},
+        mode,
+        connection={"path": str(workdir / "shop.duckdb")},
+        streams=keyed("items", schema=DECLARED),
+    )
+    write_rows(workdir / "rows.ndjson", items(300))
+    expect(run(manifest).stream("items"), read=300, inserted=300)
+    assert in_duckdb(workdir / "shop.duckdb") == values(items(300))
+    changed = [{**row, "version": row["id"] + 300, "name": "new"} for row in items(10)]
+    write_rows(workdir / "rows.ndjson", [*changed, *items(20, 500)])
+
+    for _ in range(2):
+        run(manifest)
+        before = {"upsert": items(300)[10:], "append": items(300), "overwrite": []}[mode]
+        assert in_duckdb(workdir / "shop.duckdb") == values([*changed, *before, *items(20, 500)])
 
 
 def test_adbc_sqlite(run: Run, workdir: Path) -> None:

@@ -163,7 +163,7 @@ class Tap:
 
 
 def main() -> None:
-    """`tap.py --config FILE [--discover] [--catalog FILE | --properties FILE] [--state FILE]`."""
+    """`tap.py --config FILE [--discover] [--catalog FILE] [--properties FILE] [--state FILE]`."""
     options = sys.argv[1:]
     if "--help" in options:
         shown = os.environ.get("TAP_OPTIONS", "[--discover] [--catalog CATALOG]")

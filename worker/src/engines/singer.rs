@@ -92,13 +92,8 @@ struct Singer {
     tap: Arc<Tap>,
 }
 
-/// How a tap wants its catalog.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Takes {
-    Catalog,
-    Properties,
-    Nothing,
-}
+/// The options by which taps take their catalog: today's, and the one before it.
+const CATALOG_OPTIONS: [&str; 2] = ["--catalog", "--properties"];
 
 struct Tap {
     origin: Box<dyn Origin>,
@@ -139,18 +134,16 @@ impl Tap {
         self.help.get_or_try_init(ask).await.map(String::as_str)
     }
 
-    /// How it wants its catalog.
-    async fn takes(&self) -> Result<Takes> {
+    /// The options by which it takes its catalog: every one that it tells of. The library that most taps are made of tells
+    /// of both, whichever of them the tap looks at; one that is given the other reads nothing, and says that all is well.
+    async fn options(&self) -> Result<Vec<&'static str>> {
         let help = self.help().await?;
-        Ok(
-            match (help.contains("--catalog"), help.contains("--properties")) {
-                (true, _) => Takes::Catalog,
-                (false, true) => Takes::Properties,
-                // One that does not tell may still take one; it is asked only where it found a catalog.
-                (false, false) if help.trim().is_empty() => Takes::Catalog,
-                (false, false) => Takes::Nothing,
-            },
-        )
+        if help.trim().is_empty() {
+            // One that does not tell may still take one; it is asked only where it found a catalog.
+            return Ok(vec!["--catalog"]);
+        }
+        let known = CATALOG_OPTIONS.into_iter();
+        Ok(known.filter(|option| help.contains(*option)).collect())
     }
 
     async fn catalog(&self) -> Result<Arc<Catalog>> {
@@ -198,18 +191,15 @@ impl Dialect for Tap {
         let mut program = self.origin.program().await?;
         let config = settings.write("config.json", &self.origin.config().await?)?;
         program.args.extend(["--config".into(), config.into()]);
-        let takes = match catalog.found() {
-            true => self.takes().await?,
-            false => Takes::Nothing,
+        let options = match catalog.found() {
+            true => self.options().await?,
+            false => Vec::new(),
         };
-        let option = match takes {
-            Takes::Catalog => Some("--catalog"),
-            Takes::Properties => Some("--properties"),
-            Takes::Nothing => None,
-        };
-        if let Some(option) = option {
+        if !options.is_empty() {
             let selected = settings.write("catalog.json", &catalog.select(stream))?;
-            program.args.extend([option.into(), selected.into()]);
+            for option in options {
+                program.args.extend([option.into(), selected.clone().into()]);
+            }
         }
         let before = match range {
             Range::Delta { after } => after.clone(),

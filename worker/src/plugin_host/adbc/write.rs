@@ -54,6 +54,16 @@ struct Laid {
     plain: bool,
 }
 
+/// The tables in which a load was laid down.
+fn laid(request: &Value) -> Vec<Table> {
+    let files = request["files"].as_array().into_iter().flatten();
+    let table = |file: &Value| Table {
+        schema: file["schema"].as_str().map(str::to_owned),
+        name: file["name"].as_str().unwrap_or_default().to_owned(),
+    };
+    files.map(table).collect()
+}
+
 /// The columns of a load in the order of its table, without what is only about rows.
 fn names(schema: &Schema) -> Vec<String> {
     let names = schema.fields().iter().map(|field| field.name().clone());
@@ -205,15 +215,7 @@ impl Adbc {
             .writing
             .take()
             .ok_or_else(|| Error::bug("a commit came before its load was begun"))?;
-        let laid: Vec<Table> = request["files"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .map(|file| Table {
-                schema: file["schema"].as_str().map(str::to_owned),
-                name: file["name"].as_str().unwrap_or_default().to_owned(),
-            })
-            .collect();
+        let laid = laid(request);
         let commits = self.commits(&writing.target)?;
         let id = request["id"].as_str().unwrap_or_default();
         // Another load under the same number is another commit.
@@ -238,6 +240,9 @@ impl Adbc {
         };
         let mut statements = merge.statements();
         statements.extend(laid.iter().map(|table| format!("DROP TABLE {table}")));
+        // To DuckDB an answer that was not read to its end is a transaction, and the driver itself leaves one of those about
+        // columns: the commit would run within it, statement by statement. Another answer ends it.
+        self.last(&commits, &writing.shard)?;
         self.autocommit(false).map_err(|error| failed(&error))?;
         let done = self
             .note(&commits, &writing.shard, &id, last.as_deref())
@@ -292,14 +297,16 @@ impl Adbc {
             "SELECT \"id\" FROM {commits} WHERE \"shard\" = {}",
             tables::text(shard)
         );
+        let mut found = None;
+        // To the end: see `apply`.
         for batch in self.rows(&sql)?.rows {
             let batch = batch?;
             if batch.num_rows() > 0 {
                 let ids = arrow::compute::cast(batch.column(0), &DataType::Utf8)?;
-                return Ok(Some(ids.as_string::<i32>().value(0).to_owned()));
+                found = Some(ids.as_string::<i32>().value(0).to_owned());
             }
         }
-        Ok(None)
+        Ok(found)
     }
 
     /// Makes the table and the columns that it lacks; gives the columns that rows are written to.
