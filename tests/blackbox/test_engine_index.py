@@ -131,7 +131,7 @@ def test_what_no_commit_needs_is_removed(run: Run, into: Into) -> None:
     assert names.count(".index") == 1 and names.count(".json") <= 2, index(into)
 
 
-@pytest.mark.parametrize("into", ENGINES[:1], indirect=True)
+@pytest.mark.parametrize("into", list(ENGINES)[:1], indirect=True)
 def test_small_segments_become_one(run: Run, into: Into) -> None:
     rows = records(200)
     into.rows(rows)

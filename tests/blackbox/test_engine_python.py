@@ -25,7 +25,15 @@ READER = CONNECTORS / "reader.py"
 def flow(workdir: Path, files: FileSink) -> Callable[..., Path]:
     """`flow("Rows", size=10)`: a Flow of one stream, `items`, that a class reads from `rows.ndjson`."""
 
-    def write(plugin: str = "Rows", *, name: str = "lake", settings: Spec | None = None, **connection: Any) -> Path:
+    def write(
+        plugin: str = "Rows",
+        *,
+        name: str = "lake",
+        settings: Spec | None = None,
+        stream: Spec | None = None,
+        mode: str = "Batch",
+        **connection: Any,
+    ) -> Path:
         reader = {"reader": plugin if ":" in plugin else f"{READER}:{plugin}"}
         place = {"rows": str(workdir / "rows.ndjson"), "journal": str(workdir / "journal"), **connection}
         return engine_manifest(
@@ -35,7 +43,8 @@ def flow(workdir: Path, files: FileSink) -> Callable[..., Path]:
             files.spec(),
             name=name,
             connection=place,
-            streams=keyed("items"),
+            streams=keyed("items", **(stream or {})),
+            mode=mode,
         )
 
     return write
@@ -232,3 +241,35 @@ def test_an_unknown_engine_or_no_reader_is_refused_before_anything_is_read(
 
     assert refused.returncode == 2 and "reader" in str(refused), str(refused)
     assert not (workdir / "journal").exists()
+
+
+def test_a_source_that_pushes_hears_what_is_safe_and_goes_on_from_there(
+    millrace: Millrace, flow: Callable[..., Path], workdir: Path, files: FileSink
+) -> None:
+    safe = workdir / "journal"
+    for rows in (300, 500):
+        manifest = flow("Numbers", rows=rows, mode="Continuous")
+        program = millrace.start("run", manifest, "--watch")
+        wait_until(lambda rows=rows: {"last": rows} in (journal(safe) if safe.exists() else []))  # type: ignore[misc]
+        program.terminate()
+        program.communicate(timeout=600)
+        same_rows(files.table(manifest, "items"), records(rows))
+    said = [one["last"] for one in journal(safe)]
+    assert said == sorted(said), said
+
+
+def test_each_part_of_a_load_goes_on_from_its_own_position(
+    run: Run, flow: Callable[..., Path], workdir: Path, files: FileSink
+) -> None:
+    write_rows(workdir / "rows.ndjson", records(100))
+    manifest = flow("Parts", stream={"partitions": 2})
+    expect(run(manifest).stream("items"), read=100, inserted=100)
+    # The first of the two parts finds nothing.
+    write_rows(workdir / "rows.ndjson", [*records(100), *records(1, 101)])
+    for read in (1, 0):
+        expect(run(manifest, "--delta").stream("items"), read=read, inserted=read)
+    write_rows(workdir / "rows.ndjson", records(103))
+    expect(run(manifest, "--delta").stream("items"), read=2, inserted=2)
+    same_rows(files.table(manifest, "items"), records(103))
+    asked = [(call["instance"], call["after"]) for call in journal(workdir / "journal")]
+    assert sorted(asked) == [(0, 0), (0, 100), (0, 100), (0, 100), (1, 0), (1, 99), (1, 101), (1, 101)], asked

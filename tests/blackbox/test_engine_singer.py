@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 from harness import Millrace, Result, duck
 from kit import FileSink, end_at_once, expect, letters, memory_limit_kib, same_rows, wait_until
-from plugins import alive, connector, descendants, engine_manifest, journal, keyed, records, write_rows
+from plugins import alive, connector, descendants, engine_manifest, failure, journal, keyed, records, write_rows
 
 Run = Callable[..., Result]
 
@@ -156,6 +157,21 @@ def test_noise_other_streams_and_values_that_do_not_fit(
     assert found == [(98, 5050 - 11 - 21, 1)]
     assert len(letters(workdir / "out")) == 2
     assert "INFO starting" in result.stderr
+
+
+def test_batch_files_are_files(run: Run, flow: Callable[..., Path], workdir: Path) -> None:
+    write_rows(workdir / "rows.ndjson", records(10))
+    os.mkfifo(workdir / "pipe")
+    for path, words in ((workdir / "pipe", "it is no file"), (workdir / "nowhere", "No such file")):
+        batch = {"type": "BATCH", "stream": "items", "encoding": {"format": "jsonl"}, "manifest": [path.as_uri()]}
+        error = failure(run(flow(after=[json.dumps(batch)]), check=False))
+        assert words in error["message"], error
+
+
+def test_one_that_logs_is_no_one_that_hangs(run: Run, flow: Callable[..., Path], workdir: Path) -> None:
+    write_rows(workdir / "rows.ndjson", records(10))
+    manifest = flow(end={"at": 5, "chat": 12, "unless": str(workdir / "chatted")})
+    expect(run(manifest, env={"MILLRACE_PLUGIN_PATIENCE": "8"}).stream("items"), read=10, inserted=10)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from millrace import BaseReader
+from millrace import BaseReader, PushSource
 from millrace.state import State
 
 
@@ -45,6 +45,7 @@ class Rows(BaseReader):
         """Tells the test what was asked for, and by which processes."""
         if path := self.connection.get("journal"):
             call = {"load": self.load.kind, "after": last, "stream": self.load.stream, "pid": os.getpid()}
+            call["instance"] = self.load.instance
             with Path(path).open("a") as file:
                 file.write(json.dumps(call) + "\n")
 
@@ -117,3 +118,42 @@ class Full(Rows):
 
 class Stranger:
     """No reader."""
+
+
+class Parts(Rows):
+    """Of several instances each reads its share of the rows."""
+
+    def extract(self, state_manager: State | None = None) -> Iterator[Any]:
+        assert state_manager is not None
+        last = state_manager.get("version", 0)
+        self.note(last)
+        with Path(self.connection["rows"]).open() as file:
+            rows = [row for row in map(json.loads, file) if row["id"] % self.load.instances == self.load.instance]
+        if rows := [row for row in rows if row["version"] > last]:
+            state_manager.set("version", max(row["version"] for row in rows))
+            yield rows
+
+
+class Numbers(PushSource):
+    """Emits numbers from where it stands, and notes what it hears is safe."""
+
+    def configure(self, datasource: str, props: dict[str, Any]) -> None:
+        self.last, self.journal, self.open_still = 0, Path(props["journal"]), True
+        self.rows = int(props["rows"])
+
+    def open(self, emit: Any) -> None:
+        while self.last < self.rows and self.open_still:
+            self.last += 1
+            emit({"id": self.last, "version": self.last, "name": f"name {self.last}"}, {"last": self.last})
+        while self.open_still:
+            time.sleep(0.05)
+
+    def rewind(self, position: Any) -> None:
+        self.last, self.open_still = (position or {"last": 0})["last"], True
+
+    def close(self) -> None:
+        self.open_still = False
+
+    def acknowledge(self, position: Any) -> None:
+        with self.journal.open("a") as file:
+            file.write(json.dumps(position) + "\n")

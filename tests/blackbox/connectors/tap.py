@@ -154,6 +154,9 @@ class Tap:
             for _ in range(how["long"] >> 20):
                 sys.stdout.write("x" * (1 << 20))
             line('"}}')
+        for _ in range(how.get("chat", 0)):
+            print("still at work", file=sys.stderr, flush=True)
+            time.sleep(1)
         if how.get("hang"):
             time.sleep(3600)
         if how.get("signal"):

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     backoff::Backoff,
-    connector::{Range, Shard},
+    connector::{Authority, Range, Shard},
     error::{Error, Result},
     protocol::{self, Claim, Permit, ShardId},
     state::Run,
@@ -53,6 +53,19 @@ impl Flow {
                 offset.reader.take().unwrap_or_default()
             );
             offset.watermark = None;
+        }
+        let place = Offset::place_of(&self.plan);
+        if setting.authority != Authority::Destination
+            && let Some(before) = offset.as_ref().and_then(|offset| offset.place.as_ref())
+            && *before != place
+        {
+            tracing::warn!(
+                flow = self.name(),
+                stream = stream.name,
+                "the connection of the destination has changed since the last load. Where it leads to another place now, \
+                 what was delivered before is not there: `millrace state reset --stream {}` delivers it again",
+                stream.name
+            );
         }
         Ok(Held {
             shard,

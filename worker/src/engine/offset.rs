@@ -3,6 +3,7 @@
 use millrace_crds::{plan::Plan, schema::Field};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 
 use crate::{
     connector::Position,
@@ -19,6 +20,9 @@ pub struct Offset {
     /// Whose watermark it is, `type/engine`: it means nothing to another.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reader: Option<String>,
+    /// Where the rows went, as a hash of how the destination is connected with: where nothing at the destination tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<String>,
     /// An index was committed with it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub indexed: bool,
@@ -71,6 +75,15 @@ impl Offset {
     pub fn reader_of(plan: &Plan) -> String {
         let system = &plan.source.system;
         format!("{}/{}", system.type_, system.engine)
+    }
+
+    /// Where a plan writes. Secrets are no part of it: that they are changed moves nothing.
+    #[must_use]
+    pub fn place_of(plan: &Plan) -> String {
+        let system = &plan.destination.system;
+        let connection = serde_json::to_string(&system.connection).unwrap_or_default();
+        let told = format!("{}/{}/{connection}", system.type_, system.engine);
+        format!("{:x}", Sha256::digest(told))[..16].to_owned()
     }
 
     /// As it is stored.

@@ -56,7 +56,7 @@ fn keys(path: &Path) -> Vec<i64> {
 #[test]
 fn what_lives_is_kept_in_its_order() {
     let directory = tempfile::tempdir().unwrap();
-    let long = GROUP_ROWS as i64 + 10;
+    let long = i64::try_from(GROUP_ROWS).unwrap() + 10;
     let second = u32::try_from(GROUP_ROWS).unwrap() + 3;
     let parts = [
         part(directory.path(), "id", 0..long, &[0, second]),

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::{Attempt, PORTION};
 use crate::{
-    connector::{Position, Range, Staged},
+    connector::{Authority, Position, Range, Staged},
     engine::{
         counts::Counts,
         offset::{Digest, Offset},
@@ -132,6 +132,7 @@ impl Attempt<'_, '_> {
         let mut offset = Offset {
             watermark,
             reader: Some(Offset::reader_of(&self.setting.plan)),
+            place: self.place(),
             indexed: self.keeps_index(),
             digest,
             schema: odcs_fields(self.pipeline.contract.schema()),
@@ -153,6 +154,11 @@ impl Attempt<'_, '_> {
             }
         };
         (offset, if self.load.goes_on() { PORTION } else { cause })
+    }
+
+    /// Where the rows went, if the destination does not tell by itself.
+    fn place(&self) -> Option<String> {
+        (self.setting.authority != Authority::Destination).then(|| Offset::place_of(&self.setting.plan))
     }
 
     /// Whether the watermark is worth a commit of its own: rows were passed over, or a delta can follow where none could.

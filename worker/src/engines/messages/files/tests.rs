@@ -62,3 +62,31 @@ async fn a_file_that_is_missing_or_cut_short_is_named() {
         assert!(error.message.contains(path.to_str().unwrap()), "{error}");
     }
 }
+
+#[tokio::test]
+async fn what_lies_outside_of_the_shared_directory_is_neither_read_nor_removed() {
+    let (shared, own) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let secret = own.path().join("token");
+    fs::write(&secret, "1\n").unwrap();
+    let link = shared.path().join("link");
+    std::os::unix::fs::symlink(&secret, &link).unwrap();
+    for path in [
+        secret.clone(),
+        link,
+        shared.path().join("../").join(own.path()).join("token"),
+    ] {
+        let (mut files, mut rows) = (Files::within(Some(shared.path())), Vec::new());
+        files.add(vec![path]);
+        let error = files.take(&mut rows, 1 << 20).await.unwrap_err();
+        assert!(error.message.contains("container of its own"), "{error}");
+        assert!(rows.is_empty());
+    }
+    assert!(secret.exists());
+
+    let inside = shared.path().join("rows");
+    fs::write(&inside, "1\n").unwrap();
+    let (mut files, mut rows) = (Files::within(Some(shared.path())), Vec::new());
+    files.add(vec![inside.clone()]);
+    assert_eq!(files.take(&mut rows, 1 << 20).await.unwrap(), 1);
+    assert!(!inside.exists());
+}
