@@ -28,8 +28,8 @@ pub enum Kind {
 trait Plugin {
     /// What it says of itself: the fields of `ready`.
     fn ready(&mut self) -> Result<Value>;
-    /// Its streams, each as `streams` tells of it, and their columns where they are known.
-    fn discover(&mut self) -> Result<Vec<(Value, Option<SchemaRef>)>>;
+    /// Its streams, each as `streams` tells of it, and their columns where they are known; `only`: the one that is asked for.
+    fn discover(&mut self, only: Option<&str>) -> Result<Vec<(Value, Option<SchemaRef>)>>;
     /// Tries what it connects to.
     fn check(&mut self) -> Result<()>;
     /// Begins to read; gives the columns, and what the header of their frame says.
@@ -92,7 +92,11 @@ fn answer(
                 stream["schema"] = json!(schema.map(|schema| STANDARD.encode(schema)));
                 Ok(stream)
             };
-            let streams: Vec<Value> = plugin.discover()?.into_iter().map(told).collect::<Result<_>>()?;
+            let streams: Vec<Value> = plugin
+                .discover(request.header["stream"].as_str())?
+                .into_iter()
+                .map(told)
+                .collect::<Result<_>>()?;
             pipe.write(&json!({ "type": "streams", "streams": streams }), &[])
         }
         "check" => {

@@ -156,9 +156,10 @@ impl Hosted {
         Ok(host)
     }
 
-    async fn told(&self) -> Result<Vec<Told>> {
+    /// What it says of its streams; `only`: of this one at least.
+    async fn told(&self, only: Option<&str>) -> Result<Vec<Told>> {
         let mut host = self.host().await?;
-        let question = json!({ "type": "discover" });
+        let question = json!({ "type": "discover", "stream": only });
         let answer = host
             .ask(
                 &question,
@@ -230,7 +231,7 @@ impl Source for Hosted {
     }
 
     async fn discover(&self) -> Result<Vec<StreamInfo>> {
-        let told = self.told().await?;
+        let told = self.told(None).await?;
         told.into_iter().map(|told| self.info(told)).collect()
     }
 
@@ -244,7 +245,7 @@ impl Source for Hosted {
     }
 
     async fn load(&self, stream: &StreamSpec, range: &Range) -> Result<Arc<dyn Load>> {
-        let told = self.told().await?;
+        let told = self.told(Some(&stream.name)).await?;
         let told = told.into_iter().find(|told| told.name == stream.name);
         let told =
             told.ok_or_else(|| Error::config(format!("the source has no stream `{}`", stream.name)))?;
@@ -302,7 +303,7 @@ impl Source for Hosted {
 impl PushSource for Hosted {
     async fn open(&self, stream: &StreamSpec, from: Option<&Position>) -> Result<Box<dyn PushReader>> {
         let info = self
-            .told()
+            .told(Some(&stream.name))
             .await?
             .into_iter()
             .find(|told| told.name == stream.name);

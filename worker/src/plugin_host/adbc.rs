@@ -225,9 +225,13 @@ impl Plugin for Adbc {
         Ok(json!({ "kind": "reader", "declaresKeys": false, "numbered": false }))
     }
 
-    fn discover(&mut self) -> Result<Vec<(Value, Option<SchemaRef>)>> {
+    fn discover(&mut self, only: Option<&str>) -> Result<Vec<(Value, Option<SchemaRef>)>> {
         let mut found = Vec::new();
+        let asked = |name: &str| only.is_none_or(|only| name == only);
         for (name, query) in self.queries.clone() {
+            if !asked(&name) {
+                continue;
+            }
             let columns = self.columns(&query).context(format!("stream {name}"))?;
             found.push((json!({ "name": name }), Some(columns)));
         }
@@ -238,6 +242,9 @@ impl Plugin for Adbc {
                 .cloned()
                 .collect::<Vec<_>>()
                 .join(".");
+            if !asked(&shown) {
+                continue;
+            }
             let columns = self.table(&shown)?;
             found.push((json!({ "name": shown }), Some(columns)));
         }

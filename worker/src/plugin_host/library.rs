@@ -192,7 +192,7 @@ impl Plugin for Library {
         Ok(json!({ "kind": told["kind"], "idempotent": told["idempotent"] == true, "declaresKeys": true }))
     }
 
-    fn discover(&mut self) -> Result<Vec<(Value, Option<SchemaRef>)>> {
+    fn discover(&mut self, only: Option<&str>) -> Result<Vec<(Value, Option<SchemaRef>)>> {
         let told = self.ask(&json!({ "type": "discover" }))?;
         let streams = told["streams"].as_array().cloned().unwrap_or_default();
         let with_schema = |stream: Value| {
@@ -200,7 +200,10 @@ impl Plugin for Library {
             self.call(&json!({ "type": "schema", "stream": stream["name"] }), &mut rows)?;
             Ok((stream, Some(schema(&rows)?)))
         };
-        streams.into_iter().map(with_schema).collect()
+        let asked = streams
+            .into_iter()
+            .filter(|stream| only.is_none_or(|only| stream["name"] == only));
+        asked.map(with_schema).collect()
     }
 
     fn check(&mut self) -> Result<()> {

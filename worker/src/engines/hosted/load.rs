@@ -61,8 +61,8 @@ enum Parts {
     /// By number.
     Numbered {
         count: usize,
-        /// The host of the first part, and what it has sent already.
-        first: Mutex<Option<Box<Begun>>>,
+        /// The hosts of the first parts, and what they have sent already.
+        begun: Mutex<BTreeMap<usize, Begun>>,
     },
     /// By the host that began it.
     Found(Found),
@@ -73,55 +73,87 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl HostLoad {
-    /// Begins to read the first part, as far as its columns.
+    /// Begins to read, as far as the columns: that of the first part which has rows, where nobody else tells them.
     pub(super) async fn open(
         opener: Arc<Opener>,
-        mut host: Host,
+        host: Host,
         stream: &StreamSpec,
         range: &Range,
         count: usize,
         known: SchemaRef,
     ) -> Result<Self> {
-        ask(&mut host, stream, range, 0, count).await?;
-        let mut estimate = Estimate::default();
-        let (mut schema, mut first, mut found) = (known, None, None);
-        let mut refused = Refusals::default();
-        while first.is_none() {
-            let frame = host.next(READING, Some(patience())).await?;
-            match frame.kind.as_str() {
-                "estimate" => estimate.rows = frame.header["rows"].as_u64(),
-                "schema" => {
-                    schema = decode::schema_of(&frame)?;
-                    found = Found::of(&host, &frame)?;
-                }
-                "refused" => refused.take(&frame)?,
-                "batch" if schema.fields().is_empty() && !frame.body.is_empty() => {
-                    schema = decode::schema_of(&frame)?;
-                    first = Some(frame);
-                }
-                _ => first = Some(frame),
+        let (mut schema, mut estimate, mut first) = (known, Estimate::default(), Some(host));
+        let (mut begun, mut found) = (BTreeMap::new(), None);
+        for part in 0..count {
+            let mut host = match first.take() {
+                Some(host) => host,
+                None => opener.host().await?,
+            };
+            ask(&mut host, stream, range, part, count).await?;
+            let start = Start::of(&mut host, &schema).await?;
+            schema = start.schema;
+            if part == 0 {
+                estimate = start.estimate;
+            }
+            if let Some(parts) = start.found {
+                found = Some(parts.read_by(host));
+                break;
+            }
+            let (next, refused) = (Some(start.next), start.refused);
+            begun.insert(part, Begun { host, next, refused });
+            if !schema.fields().is_empty() {
+                break;
             }
         }
-        let parts = match found {
-            Some(found) => Parts::Found(found.read_by(host)),
-            None => Parts::Numbered {
-                count,
-                first: Mutex::new(Some(Box::new(Begun {
-                    host,
-                    next: first,
-                    refused,
-                }))),
-            },
-        };
+        let begun = Mutex::new(begun);
         Ok(Self {
             opener,
             stream: stream.clone(),
             range: range.clone(),
             schema,
-            parts,
+            parts: found.map_or(Parts::Numbered { count, begun }, Parts::Found),
             estimate,
             ends: Arc::new(Mutex::new(begins(range, count))),
         })
+    }
+}
+
+/// What a host says before its first batch, or its end.
+struct Start {
+    schema: SchemaRef,
+    found: Option<Found>,
+    estimate: Estimate,
+    next: Frame,
+    refused: Refusals,
+}
+
+impl Start {
+    async fn of(host: &mut Host, known: &SchemaRef) -> Result<Self> {
+        let (mut schema, mut found) = (known.clone(), None);
+        let (mut estimate, mut refused) = (Estimate::default(), Refusals::default());
+        loop {
+            let frame = host.next(READING, Some(patience())).await?;
+            match frame.kind.as_str() {
+                "estimate" => estimate.rows = frame.header["rows"].as_u64(),
+                "schema" => {
+                    schema = decode::schema_of(&frame)?;
+                    found = Found::of(host, &frame)?;
+                }
+                "refused" => refused.take(&frame)?,
+                _ => {
+                    if frame.kind == "batch" && schema.fields().is_empty() && !frame.body.is_empty() {
+                        schema = decode::schema_of(&frame)?;
+                    }
+                    return Ok(Self {
+                        schema,
+                        found,
+                        estimate,
+                        next: frame,
+                        refused,
+                    });
+                }
+            }
+        }
     }
 }
 
@@ -210,10 +242,10 @@ impl Load for HostLoad {
 
     async fn read(&self, partition: usize) -> Result<Box<dyn Reader>> {
         let (begun, hosts) = match &self.parts {
-            Parts::Numbered { count, first } => {
-                let begun = lock(first).take_if(|_| partition == 0);
+            Parts::Numbered { count, begun } => {
+                let begun = lock(begun).remove(&partition);
                 let begun = match begun {
-                    Some(begun) => *begun,
+                    Some(begun) => begun,
                     None => {
                         let mut host = self.opener.host().await?;
                         ask(&mut host, &self.stream, &self.range, partition, *count).await?;
