@@ -23,6 +23,8 @@ pub type LocalSecrets = BTreeMap<(String, String), SecretString>;
 
 /// What the names of credentials begin with by which a plugin is fetched.
 const PLUGIN: &str = "plugin";
+/// Characters that are shown of what a program says of its failure.
+const LONGEST: usize = 2000;
 
 /// The credentials of one system.
 #[derive(Clone)]
@@ -225,12 +227,13 @@ impl Mask {
             })
     }
 
-    /// The error of a program without them.
+    /// The error of a program without them, and cut where nobody reads on: some quote a whole configuration.
     #[must_use]
     pub fn hide_in(&self, error: Error) -> Error {
+        let shown = |text: &str| self.hide(text).chars().take(LONGEST).collect::<String>();
         Error {
-            message: self.hide(&error.message),
-            advice: error.advice.map(|advice| self.hide(&advice)),
+            message: shown(&error.message),
+            advice: error.advice.map(|advice| shown(&advice)),
             ..error
         }
     }

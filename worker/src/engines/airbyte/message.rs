@@ -12,9 +12,6 @@ use crate::{
     formats::json::{raw, string},
 };
 
-/// Characters of a cause: some hold a whole configuration.
-const LONGEST_CAUSE: usize = 1000;
-
 /// The name by which a stream is known: with its namespace, where it has one.
 pub(super) fn full_name(namespace: Option<&str>, name: &str) -> String {
     match namespace {
@@ -135,9 +132,7 @@ fn error(error: &Value) -> Error {
         .unwrap_or("it failed and did not say why");
     let inner = text("internal_message").filter(|inner| *inner != message);
     match inner.or_else(|| cause(text("stack_trace")?)) {
-        Some(inner) => {
-            Error::new(kind, message).advice(inner.chars().take(LONGEST_CAUSE).collect::<String>())
-        }
+        Some(inner) => Error::new(kind, message).advice(inner),
         None => Error::new(kind, message),
     }
 }
