@@ -96,6 +96,19 @@ def test_a_library(run: Run, flow: Callable[..., Path]) -> None:
     expect(run(flow("library", f"{url}:create_reader")).stream("numbers"), read=250, inserted=250)
 
 
+def test_one_is_fetched_once_and_anew_where_that_is_wanted(run: Run, flow: Callable[..., Path], workdir: Path) -> None:
+    cached = {"MILLRACE_PLUGIN_CACHE_DIR": str(workdir / "cache")}
+    url = put("readers/changing.py", READER.encode())
+    run(flow("python", f"{url}:Numbers"), env=cached)
+    put("readers/changing.py", READER.replace('["to"]', '["to"] + 5').encode())
+    expect(run(flow("python", f"{url}:Numbers"), "--full", env=cached).stream("numbers"), read=250, unchanged=250)
+    anew = {**cached, "MILLRACE_PLUGIN_REFRESH": "1"}
+    expect(run(flow("python", f"{url}:Numbers"), "--full", env=anew).stream("numbers"), read=255, inserted=5)
+    put("readers/changing.py", READER.replace('["to"]', '["to"] + 6').encode())
+    wanted = flow("python", f"{url}:Numbers", refresh=True)
+    expect(run(wanted, "--full", env=cached).stream("numbers"), read=256, inserted=1)
+
+
 def test_one_that_is_not_there_is_named(run: Run, flow: Callable[..., Path]) -> None:
     found = failure(run(flow("python", f"gs://{BUCKET}/nowhere.py:Numbers"), check=False))
     assert found["reason"] == "PluginMissing" and f"gs://{BUCKET}/nowhere.py" in found["message"], found
