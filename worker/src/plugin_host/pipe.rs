@@ -30,6 +30,8 @@ use crate::{
 
 /// A batch with more bytes is cut in two: the memory of the worker has a limit.
 const LARGE: usize = 64 << 20;
+/// Bytes that are written at once: as many as the pipe holds. Columns one by one would wake the worker for each.
+const ROOM: usize = 1 << 20;
 
 /// Both ends.
 pub(super) struct Pipe {
@@ -52,7 +54,7 @@ impl Pipe {
             dup2_stdout(stderr())?;
             Ok(Self {
                 input: BufReader::new(input.into()),
-                output: BufWriter::with_capacity(1 << 16, output.into()),
+                output: BufWriter::with_capacity(ROOM, output.into()),
             })
         };
         take().map_err(|error| Error::bug(format!("the pipe to the worker: {error}")))
