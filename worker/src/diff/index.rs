@@ -7,7 +7,7 @@ use std::{collections::HashMap, path::PathBuf, sync::OnceLock};
 
 use roaring::{RoaringBitmap, RoaringTreemap};
 
-use super::segment::{Entries, GROUP_ROWS, SegmentReader, SegmentRef};
+use super::segment::{Entries, GROUP_ROWS, SegmentReader, SegmentRef, positions};
 use crate::{
     connector::Shard,
     error::{Context, Error, Result},
@@ -87,10 +87,7 @@ impl Index {
                 segment.rows
             )));
         }
-        let dead = match segment.dead.as_slice() {
-            [] => RoaringBitmap::new(),
-            bytes => RoaringBitmap::deserialize_from(bytes)?,
-        };
+        let dead = positions(&segment.dead)?;
         self.live += segment.rows - dead.len();
         self.segments.push(Segment {
             id: segment.id.clone(),

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use arrow::{array::BooleanArray, compute::filter_record_batch};
 use roaring::RoaringBitmap;
 
-use super::segment::{Entries, SegmentReader, SegmentWriter};
+use super::segment::{Entries, SegmentReader, SegmentWriter, positions};
 use crate::{connector::IndexColumns, error::Result};
 
 /// Fewer than these are left alone.
@@ -52,11 +52,7 @@ pub fn merge(parts: &[Part], to: &Path) -> Result<(usize, u64)> {
         {
             break;
         }
-        let dead = match part.dead.as_slice() {
-            [] => RoaringBitmap::new(),
-            bytes => RoaringBitmap::deserialize_from(bytes)?,
-        };
-        readers.push((reader, dead));
+        readers.push((reader, positions(&part.dead)?));
     }
     let Some((last, _)) = readers.first() else {
         return Ok((0, 0));

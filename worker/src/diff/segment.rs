@@ -19,6 +19,7 @@ use parquet::{
     file::properties::{EnabledStatistics, WriterProperties},
     schema::types::ColumnPath,
 };
+use roaring::RoaringBitmap;
 use serde::{Deserialize, Serialize};
 
 use super::hash;
@@ -44,6 +45,17 @@ pub struct SegmentRef {
     /// Positions of entries that are no longer delivered, as a serialized roaring bitmap; empty: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub dead: Vec<u8>,
+}
+
+/// Positions as a segment's list of dead entries has them.
+///
+/// # Errors
+/// `data` where they cannot be read.
+pub fn positions(dead: &[u8]) -> Result<RoaringBitmap> {
+    match dead {
+        [] => Ok(RoaringBitmap::new()),
+        bytes => Ok(RoaringBitmap::deserialize_from(bytes)?),
+    }
 }
 
 /// Writes one segment beside the rows it describes.

@@ -16,7 +16,7 @@ use roaring::RoaringBitmap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tempfile::NamedTempFile;
 
-use super::segment::{SegmentRef, SegmentWriter};
+use super::segment::{SegmentRef, SegmentWriter, positions};
 use crate::{
     connector::{IndexColumns, Rows},
     error::{Error, Result},
@@ -73,10 +73,7 @@ pub fn bury(segments: &mut Vec<StoredSegment>, dead: &BTreeMap<String, RoaringBi
         let Some(dead) = dead.get(&segment.key) else {
             continue;
         };
-        let mut all = match segment.dead.as_slice() {
-            [] => RoaringBitmap::new(),
-            bytes => RoaringBitmap::deserialize_from(bytes)?,
-        };
+        let mut all = positions(&segment.dead)?;
         all |= dead;
         segment.dead.clear();
         all.serialize_into(&mut segment.dead)?;

@@ -19,7 +19,7 @@ use super::{
     stage::Token,
 };
 use crate::{
-    diff::segment::SegmentRef,
+    diff::segment::{SegmentRef, positions},
     error::{Error, Result},
     protocol::{Commit, Permit},
 };
@@ -152,11 +152,7 @@ async fn bury(link: &mut Link, ledger: &Ledger, dead: &BTreeMap<String, RoaringB
             .first()
             .ok_or_else(|| Error::bug(format!("the index of {} has no segment {segment}", ledger.id)))?;
         let (entries, known): (i64, &[u8]) = (row.get(0), row.get(1));
-        let mut all = if known.is_empty() {
-            RoaringBitmap::new()
-        } else {
-            RoaringBitmap::deserialize_from(known)?
-        };
+        let mut all = positions(known)?;
         all |= more;
         if i64::try_from(all.len()) == Ok(entries) {
             link.execute(&format!("DELETE {here}"), &[state, shard, name])
