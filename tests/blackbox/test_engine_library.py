@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 
 import pyarrow as pa
@@ -160,3 +161,43 @@ def test_a_value_that_is_not_what_the_first_rows_showed_fails_its_stream_alone(
     assert "many" in result.stream("users")["error"]["message"]
     expect(result.stream("orders"), read=300, unchanged=300)
     same_rows(files.table(manifest, "users"), shop["users"])
+
+
+def test_cells_are_read_as_they_are_written(
+    run: Run, flow: Callable[..., Path], library: Path, workdir: Path, files: FileSink
+) -> None:
+    (workdir / "shop").mkdir()
+    (workdir / "shop" / "users.csv").write_bytes(
+        b"id,name,price,sold,on,at,note\r\n"
+        b'1,"a ""b"", c",1.5,true,2024-02-29,2024-02-29 12:30:00,\r\n'
+        b"\r\n"
+        b"2,,,,,,\r\n"
+        b'"3","",-2,FALSE,1969-12-31,1969-12-31T23:59:59,\r\n'
+    )
+    manifest = flow(f"{library}:create_reader", "users", parts=2)
+
+    run(manifest)
+
+    first, last = datetime(2024, 2, 29, 12, 30), datetime(1969, 12, 31, 23, 59, 59)
+    assert sorted(files.table(manifest, "users").to_pylist(), key=lambda row: row["id"]) == [
+        {"id": 1, "name": 'a "b", c', "price": 1.5, "sold": True, "on": first.date(), "at": first},
+        {"id": 2, "name": None, "price": None, "sold": None, "on": None, "at": None},
+        {"id": 3, "name": None, "price": -2.0, "sold": False, "on": last.date(), "at": last},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "wanted"),
+    [(b"4,more", "2 fields and not 3"), (b'4,"\xff",1', "`name` is no Utf8"), (b"4,x,2023-02-29", "`on` is no Date32")],
+    ids=["fields", "text", "date"],
+)
+def test_a_record_that_cannot_be_read_is_shown(
+    line: bytes, wanted: str, run: Run, flow: Callable[..., Path], library: Path, workdir: Path
+) -> None:
+    rows = b"".join(b"%d,name,2026-01-01\n" % n for n in range(2000))
+    (workdir / "shop").mkdir()
+    (workdir / "shop" / "users.csv").write_bytes(b"id,name,on\n" + rows + line + b"\n")
+
+    error = failure(run(flow(f"{library}:create_reader", "users"), check=False), "users")
+
+    assert error["kind"] == "data" and wanted in error["message"] and '"4,' in error["message"], error

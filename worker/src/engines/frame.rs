@@ -89,18 +89,10 @@ pub(super) fn read(from: &mut impl Read) -> Result<Option<Frame>> {
 
 /// So many bytes; room is made as they come, not as they are promised.
 fn exact(from: &mut impl Read, length: usize) -> Result<Vec<u8>> {
-    let mut bytes = vec![0; length.min(PROMISED)];
-    let mut read = 0;
-    while read < length {
-        if read == bytes.len() {
-            bytes.resize(length.min(2 * read), 0);
-        }
-        match from.read(&mut bytes[read..]) {
-            Ok(0) => return Err(Error::bug(format!("a frame ends after {read} of {length} bytes"))),
-            Ok(more) => read += more,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(broken(&error)),
-        }
+    let mut bytes = Vec::with_capacity(length.min(PROMISED));
+    match from.take(length as u64).read_to_end(&mut bytes) {
+        Ok(read) if read == length => Ok(bytes),
+        Ok(read) => Err(Error::bug(format!("a frame ends after {read} of {length} bytes"))),
+        Err(error) => Err(broken(&error)),
     }
-    Ok(bytes)
 }

@@ -4,7 +4,7 @@
 
 use std::{
     fs::File,
-    io::{BufReader, BufWriter, Cursor, Read, Write},
+    io::{self, BufReader, Cursor, IoSlice, Read, Write},
     ops::Deref,
 };
 
@@ -30,13 +30,11 @@ use crate::{
 
 /// A batch with more bytes is cut in two: the memory of the worker has a limit.
 const LARGE: usize = 64 << 20;
-/// Bytes that are written at once: as many as the pipe holds. Columns one by one would wake the worker for each.
-const ROOM: usize = 1 << 20;
 
 /// Both ends.
 pub(super) struct Pipe {
     input: BufReader<File>,
-    output: BufWriter<File>,
+    output: File,
 }
 
 /// A request of the worker.
@@ -48,13 +46,13 @@ pub(super) struct Request {
 impl Pipe {
     /// Takes the pipe for itself.
     pub(super) fn take() -> Result<Self> {
-        let take = || -> std::io::Result<Self> {
+        let take = || -> io::Result<Self> {
             let (input, output) = (dup(stdin())?, dup(stdout())?);
             dup2_stdin(File::open("/dev/null")?)?;
             dup2_stdout(stderr())?;
             Ok(Self {
                 input: BufReader::new(input.into()),
-                output: BufWriter::with_capacity(ROOM, output.into()),
+                output: output.into(),
             })
         };
         take().map_err(|error| Error::bug(format!("the pipe to the worker: {error}")))
@@ -65,7 +63,7 @@ impl Pipe {
         let mut start = [0; 8];
         match self.input.read_exact(&mut start) {
             Ok(()) => {}
-            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
             Err(error) => return Err(broken(&error)),
         }
         let mut part = |at: usize| {
@@ -98,15 +96,26 @@ impl Pipe {
         let mut start = [0; 8];
         start[..4].copy_from_slice(&length(header.len())?.to_le_bytes());
         start[4..].copy_from_slice(&length(total(body))?.to_le_bytes());
-        let mut write = || {
-            self.output.write_all(&start)?;
-            self.output.write_all(header.as_bytes())?;
-            for part in body {
-                self.output.write_all(part)?;
+        let body = body.iter().map(Deref::deref);
+        let mut parts: Vec<_> = [&start[..], header.as_bytes()]
+            .into_iter()
+            .chain(body)
+            .map(IoSlice::new)
+            .collect();
+        self.write_all(&mut parts).map_err(|error| broken(&error))
+    }
+
+    /// Writes them all at once, as far as the pipe has room: one by one they would wake the worker for each.
+    fn write_all(&mut self, mut parts: &mut [IoSlice<'_>]) -> io::Result<()> {
+        while !parts.is_empty() {
+            match self.output.write_vectored(parts) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => IoSlice::advance_slices(&mut parts, written),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
             }
-            self.output.flush()
-        };
-        write().map_err(|error| broken(&error))
+        }
+        Ok(())
     }
 
     /// Sends rows, in several frames where they are large; the last of them has the position.
@@ -145,7 +154,7 @@ fn size(rows: &RecordBatch) -> Result<usize> {
     Ok(sizes.sum::<std::result::Result<usize, _>>()?)
 }
 
-fn broken(error: &std::io::Error) -> Error {
+fn broken(error: &io::Error) -> Error {
     Error::transient(format!("the pipe to the worker is broken: {error}"))
 }
 

@@ -3,19 +3,21 @@
 //! In: `directory`, and `parts`. Out: rows, with the types that the first thousand of them show. Fields hold no line ends:
 //! a part begins behind one.
 
+mod columns;
+mod part;
+
 use std::{
     fs::File,
-    io::{BufRead, BufReader, Read, Seek, SeekFrom, Take},
+    io::{BufRead, BufReader, Read, Seek, SeekFrom},
     path::PathBuf,
     sync::Arc,
 };
 
-use arrow_csv::reader::{Format, Reader as Rows, ReaderBuilder};
-use millrace_plugin::{Batch, Batches, Config, Error, Reader, Request, Stream, arrow_schema::SchemaRef};
+use arrow_csv::reader::Format;
+use millrace_plugin::{Batches, Config, Error, Reader, Request, Stream, arrow_schema::SchemaRef};
 use serde::Deserialize;
 
-/// Rows of a batch.
-const ROWS: usize = 16 * 1024;
+use self::part::Part;
 
 /// What a Source says in its `connection`.
 #[derive(Deserialize)]
@@ -90,12 +92,12 @@ impl Reader for CsvFiles {
             false => line_after(&mut file, size / parts * (part + 1), false)?,
         };
         file.seek(SeekFrom::Start(begin))?;
-        let schema = self.schema(&request.stream)?;
-        let rows = ReaderBuilder::new(schema.clone())
-            .with_header(part == 0)
-            .with_batch_size(ROWS)
-            .build(file.take(end.saturating_sub(begin)))?;
-        Ok(Box::new(Part { rows, schema }))
+        let rows = file.take(end.saturating_sub(begin));
+        Ok(Box::new(Part::new(
+            rows,
+            part == 0,
+            self.schema(&request.stream)?,
+        )?))
     }
 }
 
@@ -108,21 +110,6 @@ fn line_after(file: &mut File, at: u64, first: bool) -> Result<u64, Error> {
     let mut rest = Vec::new();
     let read = BufReader::new(file).read_until(b'\n', &mut rest)?;
     Ok(at + read as u64)
-}
-
-struct Part {
-    rows: Rows<Take<File>>,
-    schema: SchemaRef,
-}
-
-impl Batches for Part {
-    fn schema(&self) -> SchemaRef {
-        self.schema.clone()
-    }
-
-    fn next(&mut self) -> Result<Option<Batch>, Error> {
-        Ok(self.rows.next().transpose()?.map(Batch::from))
-    }
 }
 
 millrace_plugin::reader!(CsvFiles);

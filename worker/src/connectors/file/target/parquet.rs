@@ -5,13 +5,16 @@
 //! - integers (dates, times and narrow decimals are integers too) of many values: differences, bit-packed
 //! - anything else in which hardly a value comes twice: as it is
 //! - all others: by a dictionary, which would be built in vain, row group by row group, for the first two.
+//!
+//! Parquet has no times of whole seconds, only integers: they are written as milliseconds.
 
-use std::{collections::HashSet, io::Write};
+use std::{collections::HashSet, io::Write, sync::Arc};
 
 use arrow::{
     array::ArrayRef,
-    datatypes::{DataType, SchemaRef},
-    record_batch::RecordBatch,
+    compute::{CastOptions, cast_with_options},
+    datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit},
+    record_batch::{RecordBatch, RecordBatchOptions},
     row::{RowConverter, SortField},
 };
 use parquet::{
@@ -43,7 +46,14 @@ impl<W: Write + Send + Clone> ParquetFile<W> {
             .set_max_row_group_row_count(Some(config.row_group_rows))
             .set_created_by(concat!("millrace ", env!("CARGO_PKG_VERSION")).to_owned());
         Ok(Self {
-            schema: schema.clone(),
+            schema: Arc::new(Schema::new_with_metadata(
+                schema
+                    .fields()
+                    .iter()
+                    .map(|field| timed(field))
+                    .collect::<Vec<_>>(),
+                schema.metadata().clone(),
+            )),
             properties,
             delta: config.delta_encoding,
             sink,
@@ -53,7 +63,29 @@ impl<W: Write + Send + Clone> ParquetFile<W> {
 
     /// Takes a batch.
     pub(super) fn write(&mut self, batch: &RecordBatch) -> Result<()> {
-        Ok(self.begun(Some(batch))?.write(batch)?)
+        let batch = self.timed(batch)?;
+        Ok(self.begun(Some(&batch))?.write(&batch)?)
+    }
+
+    /// The rows in the types of the file.
+    fn timed(&self, batch: &RecordBatch) -> Result<RecordBatch> {
+        let exact = CastOptions {
+            safe: false,
+            ..CastOptions::default()
+        };
+        let columns = batch.columns().iter().enumerate().map(|(at, column)| {
+            match self.schema.fields().get(at).map(|field| field.data_type()) {
+                Some(type_) if type_ != column.data_type() => cast_with_options(column, type_, &exact),
+                _ => Ok(column.clone()),
+            }
+        });
+        let columns = columns.collect::<std::result::Result<_, _>>()?;
+        let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+        Ok(RecordBatch::try_new_with_options(
+            self.schema.clone(),
+            columns,
+            &options,
+        )?)
     }
 
     /// Bytes that are held and not written.
@@ -111,6 +143,22 @@ impl<W: Write + Send + Clone> ParquetFile<W> {
         }
         Ok(encodings)
     }
+}
+
+/// A field whose times are of milliseconds where they were of seconds.
+fn timed(field: &Field) -> Field {
+    let inner = |field: &Arc<Field>| Arc::new(timed(field));
+    let type_ = match field.data_type() {
+        DataType::Timestamp(TimeUnit::Second, zone) => {
+            DataType::Timestamp(TimeUnit::Millisecond, zone.clone())
+        }
+        DataType::Time32(TimeUnit::Second) => DataType::Time32(TimeUnit::Millisecond),
+        DataType::List(item) => DataType::List(inner(item)),
+        DataType::Struct(fields) => DataType::Struct(fields.iter().map(inner).collect()),
+        DataType::Map(entries, sorted) => DataType::Map(inner(entries), *sorted),
+        other => other.clone(),
+    };
+    field.clone().with_data_type(type_)
 }
 
 /// How many values there are in the sample.

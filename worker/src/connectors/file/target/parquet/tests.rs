@@ -3,8 +3,12 @@
 use std::sync::{Arc, Mutex};
 
 use arrow::{
-    array::{Date32Array, Decimal128Array, Int64Array, StringArray},
-    datatypes::Schema,
+    array::{
+        Array, AsArray, Date32Array, Decimal128Array, Int64Array, ListArray, StringArray, Time32SecondArray,
+        TimestampSecondArray,
+    },
+    buffer::OffsetBuffer,
+    datatypes::{Schema, Time32MillisecondType, TimestampMillisecondType},
 };
 use bytes::Bytes;
 use parquet::{arrow::arrow_reader::ParquetRecordBatchReaderBuilder, file::metadata::ParquetMetaData};
@@ -123,4 +127,46 @@ fn a_few_rows_tell_nothing() {
         .finish()
         .unwrap();
     assert!(sink.0.lock().unwrap().ends_with(b"PAR1"));
+}
+
+#[test]
+fn times_of_seconds_are_written_as_times() {
+    let moments = || TimestampSecondArray::from(vec![Some(1_709_209_800), None]).with_timezone("UTC");
+    let item = Arc::new(Field::new("item", moments().data_type().clone(), true));
+    let list = ListArray::new(
+        item,
+        OffsetBuffer::from_lengths([2, 0]),
+        Arc::new(moments()),
+        None,
+    );
+    let columns: [(&str, ArrayRef); 3] = [
+        ("at", Arc::new(moments())),
+        ("clock", Arc::new(Time32SecondArray::from(vec![86_399, 0]))),
+        ("all", Arc::new(list)),
+    ];
+    let batch = RecordBatch::try_from_iter(columns).unwrap();
+    let config = serde_json::from_value(serde_json::json!({"url": "out/{stream}"})).unwrap();
+    let sink = Sink::default();
+    let mut file = ParquetFile::new(&batch.schema(), &config, sink.clone()).unwrap();
+    file.write(&batch).unwrap();
+    file.finish().unwrap();
+
+    let bytes = Bytes::from(sink.0.lock().unwrap().clone());
+    let reader = ParquetRecordBatchReaderBuilder::try_new(bytes).unwrap();
+    let parquet = reader.parquet_schema().columns().iter();
+    assert!(
+        parquet.clone().all(|column| column.logical_type_ref().is_some()),
+        "{parquet:?}"
+    );
+    let read = reader.build().unwrap().next().unwrap().unwrap();
+    let at = read.column(0).as_primitive::<TimestampMillisecondType>();
+    assert_eq!((at.value(0), at.is_null(1)), (1_709_209_800_000, true));
+    assert_eq!(
+        read.column(1).as_primitive::<Time32MillisecondType>().value(0),
+        86_399_000
+    );
+    assert_eq!(
+        read.column(2).as_list::<i32>().value(0).as_ref(),
+        read.column(0).as_ref()
+    );
 }
