@@ -103,8 +103,7 @@ impl Connector {
         let patience = hosted::patience();
         loop {
             let line = tokio::time::timeout(patience, lines.next()).await;
-            let line = line
-                .map_err(|_| Error::transient(format!("{} {verb} was silent for too long", program.name)))?;
+            let line = line.map_err(|_| child.silent(format!("it was asked to {verb}"), patience))?;
             let Some(line) = line.context(&program.name)? else {
                 break;
             };

@@ -119,8 +119,9 @@ impl Tap {
         program.args.extend(args);
         let (mut child, input, output) = Child::start(&program, self.mask()?)?;
         drop(input);
-        let text = tokio::time::timeout(hosted::patience(), output.whole(LONGEST)).await;
-        let silent = |_| Error::transient(format!("{} was silent for too long", program.name));
+        let patience = hosted::patience();
+        let text = tokio::time::timeout(patience, output.whole(LONGEST)).await;
+        let silent = |_| child.silent("it was asked about itself", patience);
         let text = text.map_err(silent)?.context(&program.name)?;
         Ok(Output {
             text: String::from_utf8_lossy(&text).into_owned(),
