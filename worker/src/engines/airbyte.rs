@@ -12,14 +12,10 @@ mod message;
 mod seal;
 mod write;
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
-use tokio::sync::Mutex;
 
 use self::{catalog::Stream, keep::Kept};
 use super::{
@@ -27,7 +23,7 @@ use super::{
     child::{Child, Program},
     command, hosted, json_schema,
     lines::Lines,
-    messages::{Dialect, MessageLoad, Reading, Said, Settings, config, write::Heard},
+    messages::{Believed, Dialect, MessageLoad, Reading, Said, Settings, config, write::Heard},
 };
 use crate::{
     connector::{Load, Position, Range, Source, StreamInfo, System},
@@ -45,8 +41,6 @@ pub(super) const ENGINE: Engine = Engine {
 
 /// The verb that asks for what a connector can do.
 const SPEC: &str = "spec";
-/// How long a catalog is believed: to ask for one takes seconds.
-const CATALOG: Duration = Duration::from_mins(5);
 
 struct Airbyte {
     dialect: Arc<Connector>,
@@ -56,7 +50,7 @@ struct Airbyte {
 struct Connector {
     system: System,
     kept: Kept,
-    catalog: Mutex<Option<(Instant, Arc<Vec<Stream>>)>>,
+    catalog: Believed<Vec<Stream>>,
 }
 
 impl Airbyte {
@@ -72,7 +66,7 @@ impl Connector {
         Self {
             kept: Kept::of(&system),
             system,
-            catalog: Mutex::new(None),
+            catalog: Believed::default(),
         }
     }
 
@@ -145,19 +139,13 @@ impl Connector {
     }
 
     async fn catalog(&self) -> Result<Arc<Vec<Stream>>> {
-        let mut known = self.catalog.lock().await;
-        if let Some((at, catalog)) = known.as_ref()
-            && at.elapsed() < CATALOG
-        {
-            return Ok(catalog.clone());
-        }
-        let streams = self.ask("discover", |message| {
-            Some(message["catalog"]["streams"].as_array()?.clone())
-        });
-        let streams = streams.await?.into_iter().filter_map(Stream::new).collect();
-        let catalog = Arc::new(streams);
-        *known = Some((Instant::now(), Arc::clone(&catalog)));
-        Ok(catalog)
+        let discover = async || {
+            let streams = self.ask("discover", |message| {
+                Some(message["catalog"]["streams"].as_array()?.clone())
+            });
+            Ok(streams.await?.into_iter().filter_map(Stream::new).collect())
+        };
+        self.catalog.or_ask(discover).await
     }
 
     async fn stream(&self, name: &str) -> Result<Stream> {

@@ -4,6 +4,7 @@
 //! process: rows in the columns of its schema, and the connector's last state as the position after them. In [`write`]:
 //! those that hear messages.
 
+mod believed;
 mod files;
 mod load;
 mod settings;
@@ -15,6 +16,7 @@ use async_trait::async_trait;
 use serde_json::Value;
 
 pub(super) use self::{
+    believed::Believed,
     load::MessageLoad,
     settings::{Settings, config},
 };

@@ -9,22 +9,18 @@ mod catalog;
 mod message;
 mod write;
 
-use std::{
-    ffi::OsString,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{ffi::OsString, sync::Arc};
 
 use async_trait::async_trait;
 use serde_json::Value;
-use tokio::sync::{Mutex, OnceCell};
+use tokio::sync::OnceCell;
 
 use self::catalog::{Catalog, Stream};
 use super::{
     Engine,
     child::{Child, Program},
     command, hosted, json_schema,
-    messages::{Dialect, MessageLoad, Reading, Said, Settings, config, write::Heard},
+    messages::{Believed, Dialect, MessageLoad, Reading, Said, Settings, config, write::Heard},
 };
 use crate::{
     connector::{Destination, Load, Position, Range, Source, StreamInfo, System},
@@ -39,9 +35,6 @@ pub(super) const ENGINE: Engine = Engine {
     source: Some(|system| Ok(source(Command(system)))),
     destination: Some(|system| Ok(destination(Command(system)))),
 };
-
-/// How long a catalog is believed: to ask for one takes seconds.
-const CATALOG: Duration = Duration::from_mins(5);
 
 /// Finds a tap or a target.
 #[async_trait]
@@ -77,7 +70,7 @@ pub(super) fn source(origin: impl Origin + 'static) -> Arc<dyn Source> {
     Arc::new(Singer {
         tap: Arc::new(Tap {
             origin: Box::new(origin),
-            catalog: Mutex::new(None),
+            catalog: Believed::default(),
             help: OnceCell::new(),
         }),
     })
@@ -97,7 +90,7 @@ const CATALOG_OPTIONS: [&str; 2] = ["--catalog", "--properties"];
 
 struct Tap {
     origin: Box<dyn Origin>,
-    catalog: Mutex<Option<(Instant, Arc<Catalog>)>>,
+    catalog: Believed<Catalog>,
     help: OnceCell<String>,
 }
 
@@ -148,12 +141,10 @@ impl Tap {
     }
 
     async fn catalog(&self) -> Result<Arc<Catalog>> {
-        let mut known = self.catalog.lock().await;
-        if let Some((at, catalog)) = known.as_ref()
-            && at.elapsed() < CATALOG
-        {
-            return Ok(catalog.clone());
-        }
+        self.catalog.or_ask(|| self.discover()).await
+    }
+
+    async fn discover(&self) -> Result<Catalog> {
         let settings = Settings::of(self.origin.system())?;
         let config = settings.write("config.json", &self.origin.config().await?)?;
         let discover = self.output(vec!["--config".into(), config.into(), "--discover".into()]);
@@ -161,19 +152,16 @@ impl Tap {
         // the help is needed.
         let (found, _) = tokio::join!(discover, self.help());
         let found = found?;
-        let catalog = match Catalog::find(&found.text) {
-            Some(catalog) => catalog,
+        match Catalog::find(&found.text) {
+            Some(catalog) => Ok(catalog),
             // Some taps know no discovery: what the manifest names is what there is.
             None if !self.named().is_empty()
                 && (found.ended.well() || !self.help().await?.contains("--discover")) =>
             {
-                Catalog::of_names(self.named())
+                Ok(Catalog::of_names(self.named()))
             }
-            None => return Err(found.ended.error("it was asked for its streams")),
-        };
-        let catalog = Arc::new(catalog);
-        *known = Some((Instant::now(), Arc::clone(&catalog)));
-        Ok(catalog)
+            None => Err(found.ended.error("it was asked for its streams")),
+        }
     }
 
     fn named(&self) -> &[String] {
