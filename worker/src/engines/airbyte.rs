@@ -23,10 +23,10 @@ use super::{
     child::{Child, Program},
     command, hosted, json_schema,
     lines::Lines,
-    messages::{Believed, Dialect, MessageLoad, Reading, Said, Settings, config, write::Heard},
+    messages::{Believed, Dialect, Reading, Said, Settings, Spoken, config, write::Heard},
 };
 use crate::{
-    connector::{Load, Position, Range, Source, StreamInfo, System},
+    connector::{Position, StreamInfo, System},
     error::{Context, Error, Result},
     secrets::Mask,
     stream::StreamSpec,
@@ -35,30 +35,18 @@ use crate::{
 /// The table's line.
 pub(super) const ENGINE: Engine = Engine {
     name: "airbyte",
-    source: Some(|system| Ok(Arc::new(Airbyte::new(system)))),
+    source: Some(|system| Ok(Spoken::source(Connector::new(system)))),
     destination: Some(|system| Ok(Heard::destination(write::Written::new(Connector::new(system))))),
 };
 
 /// The verb that asks for what a connector can do.
 const SPEC: &str = "spec";
 
-struct Airbyte {
-    dialect: Arc<Connector>,
-}
-
 /// A connector, to be run with one verb or another.
 struct Connector {
     system: System,
     kept: Kept,
     catalog: Believed<Vec<Stream>>,
-}
-
-impl Airbyte {
-    fn new(system: System) -> Self {
-        Self {
-            dialect: Arc::new(Connector::new(system)),
-        }
-    }
 }
 
 impl Connector {
@@ -68,10 +56,6 @@ impl Connector {
             system,
             catalog: Believed::default(),
         }
-    }
-
-    fn mask(&self) -> Result<Mask> {
-        Ok(Mask::of(&self.system.secrets)?.and(self.kept.learned()))
     }
 
     /// The program with a verb, and its configuration where that takes one.
@@ -120,24 +104,6 @@ impl Connector {
         }
     }
 
-    /// Lets it try its configuration.
-    async fn check(&self) -> Result<()> {
-        let status = self
-            .ask("check", |message| Some(message.get("connectionStatus")?.clone()))
-            .await?;
-        match status["status"].as_str() {
-            Some("SUCCEEDED") => Ok(()),
-            _ => {
-                let why = status["message"].as_str().unwrap_or("it does not say why");
-                let why = self.mask()?.hide(why);
-                Err(Error::config(format!(
-                    "{}: the check failed: {why}",
-                    self.system.plan.connector
-                )))
-            }
-        }
-    }
-
     async fn catalog(&self) -> Result<Arc<Vec<Stream>>> {
         let discover = async || {
             let streams = self.ask("discover", |message| {
@@ -157,7 +123,39 @@ impl Connector {
 
 #[async_trait]
 impl Dialect for Connector {
-    async fn read(&self, stream: &StreamSpec, range: &Range) -> Result<Reading> {
+    fn mask(&self) -> Result<Mask> {
+        Ok(Mask::of(&self.system.secrets)?.and(self.kept.learned()))
+    }
+
+    async fn streams(&self) -> Result<Vec<StreamInfo>> {
+        let info = |stream: &Stream| StreamInfo {
+            schema: json_schema::columns(stream.schema(), &[]),
+            primary_key: stream.primary_key(),
+            cursors: stream.cursors(),
+            ..StreamInfo::named(stream.full_name())
+        };
+        Ok(self.catalog().await?.iter().map(info).collect())
+    }
+
+    /// Lets it try its configuration.
+    async fn check(&self) -> Result<()> {
+        let status = self
+            .ask("check", |message| Some(message.get("connectionStatus")?.clone()))
+            .await?;
+        match status["status"].as_str() {
+            Some("SUCCEEDED") => Ok(()),
+            _ => {
+                let why = status["message"].as_str().unwrap_or("it does not say why");
+                let why = self.mask()?.hide(why);
+                Err(Error::config(format!(
+                    "{}: the check failed: {why}",
+                    self.system.plan.connector
+                )))
+            }
+        }
+    }
+
+    async fn read(&self, stream: &StreamSpec, after: Option<Position>) -> Result<Reading> {
         let known = self.stream(&stream.name).await?;
         let settings = Settings::of(&self.system)?;
         let mut program = self.program("read", &settings).await?;
@@ -165,28 +163,13 @@ impl Dialect for Connector {
         let configured = json!({ "streams": [known.configured(stream, incremental)] });
         let catalog = settings.write("catalog.json", &configured)?;
         program.args.extend(["--catalog".into(), catalog.into()]);
-        let before = match range {
-            Range::Delta { after } if incremental => after.clone(),
-            Range::Backfill { .. } => {
-                return Err(Error::config(format!(
-                    "stream {}: an Airbyte source knows no backfill",
-                    stream.name
-                ))
-                .advice("set its own start and end in the connection, and load in full"));
-            }
-            _ => None,
-        };
-        if let Some(state) = &before {
-            let state = settings.write("state.json", state)?;
-            program.args.extend(["--state".into(), state.into()]);
-        }
         Ok(Reading {
             program,
-            _settings: settings,
+            settings,
             schema: known.schema().clone(),
             names: vec![known.full_name()],
             incremental,
-            before,
+            before: after.filter(|_| incremental),
         })
     }
 
@@ -204,34 +187,5 @@ impl Dialect for Connector {
 
     async fn keep(&self, config: Value) -> Result<()> {
         self.kept.keep(config).await
-    }
-}
-
-#[async_trait]
-impl Source for Airbyte {
-    async fn discover(&self) -> Result<Vec<StreamInfo>> {
-        let catalog = self.dialect.catalog().await?;
-        let info = |stream: &Stream| StreamInfo {
-            schema: json_schema::columns(stream.schema(), &[]),
-            primary_key: stream.primary_key(),
-            cursors: stream.cursors(),
-            ..StreamInfo::named(stream.full_name())
-        };
-        Ok(catalog.iter().map(info).collect())
-    }
-
-    async fn check(&self) -> Result<()> {
-        self.dialect.check().await
-    }
-
-    async fn load(&self, stream: &StreamSpec, range: &Range) -> Result<Arc<dyn Load>> {
-        let reading = self.dialect.read(stream, range).await?;
-        Ok(Arc::new(
-            MessageLoad::open(self.dialect.clone(), reading, self.dialect.mask()?).await?,
-        ))
-    }
-
-    fn resumes(&self) -> bool {
-        true
     }
 }

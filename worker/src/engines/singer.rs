@@ -20,10 +20,10 @@ use super::{
     Engine,
     child::{Child, Program},
     command, hosted, json_schema,
-    messages::{Believed, Dialect, MessageLoad, Reading, Said, Settings, config, write::Heard},
+    messages::{Believed, Dialect, Reading, Said, Settings, Spoken, config, write::Heard},
 };
 use crate::{
-    connector::{Destination, Load, Position, Range, Source, StreamInfo, System},
+    connector::{Destination, Position, Source, StreamInfo, System},
     error::{Context, Error, Result},
     secrets::Mask,
     stream::StreamSpec,
@@ -67,22 +67,16 @@ impl Origin for Command {
 
 /// The source of a tap.
 pub(super) fn source(origin: impl Origin + 'static) -> Arc<dyn Source> {
-    Arc::new(Singer {
-        tap: Arc::new(Tap {
-            origin: Box::new(origin),
-            catalog: Believed::default(),
-            help: OnceCell::new(),
-        }),
+    Spoken::source(Tap {
+        origin: Box::new(origin),
+        catalog: Believed::default(),
+        help: OnceCell::new(),
     })
 }
 
 /// The destination of a target.
 pub(super) fn destination(origin: impl Origin + 'static) -> Arc<dyn Destination> {
     Heard::destination(write::Written(Box::new(origin)))
-}
-
-struct Singer {
-    tap: Arc<Tap>,
 }
 
 /// The options by which taps take their catalog: today's, and the one before it.
@@ -101,10 +95,6 @@ struct Output {
 }
 
 impl Tap {
-    fn mask(&self) -> Result<Mask> {
-        Mask::of(&self.origin.system().secrets)
-    }
-
     /// Runs a tap that writes one text.
     async fn output(&self, args: Vec<OsString>) -> Result<Output> {
         const LONGEST: usize = 256 << 20;
@@ -171,7 +161,21 @@ impl Tap {
 
 #[async_trait]
 impl Dialect for Tap {
-    async fn read(&self, stream: &StreamSpec, range: &Range) -> Result<Reading> {
+    fn mask(&self) -> Result<Mask> {
+        Mask::of(&self.origin.system().secrets)
+    }
+
+    async fn streams(&self) -> Result<Vec<StreamInfo>> {
+        let info = |stream: &Stream| StreamInfo {
+            schema: json_schema::columns(stream.schema(), &[]),
+            primary_key: stream.primary_key(),
+            cursors: stream.cursors(),
+            ..StreamInfo::named(stream.name().to_owned())
+        };
+        Ok(self.catalog().await?.streams().iter().map(info).collect())
+    }
+
+    async fn read(&self, stream: &StreamSpec, after: Option<Position>) -> Result<Reading> {
         let catalog = self.catalog().await?;
         let known = catalog
             .stream(&stream.name)
@@ -190,27 +194,13 @@ impl Dialect for Tap {
                 program.args.extend([option.into(), selected.clone().into()]);
             }
         }
-        let before = match range {
-            Range::Delta { after } => after.clone(),
-            Range::Backfill { .. } => {
-                return Err(
-                    Error::config(format!("stream {}: a tap knows no backfill", stream.name))
-                        .advice("set its own start date in the connection, and load in full"),
-                );
-            }
-            Range::Full => None,
-        };
-        if let Some(state) = &before {
-            let state = settings.write("state.json", state)?;
-            program.args.extend(["--state".into(), state.into()]);
-        }
         Ok(Reading {
             program,
-            _settings: settings,
+            settings,
             schema: known.schema().clone(),
             names: known.names(),
             incremental: known.is_incremental(&stream.cursor),
-            before,
+            before: after,
         })
     }
 
@@ -227,30 +217,5 @@ impl Dialect for Tap {
             true => told.or_else(|| reading.before.clone()),
             false => None,
         }
-    }
-}
-
-#[async_trait]
-impl Source for Singer {
-    async fn discover(&self) -> Result<Vec<StreamInfo>> {
-        let catalog = self.tap.catalog().await?;
-        let info = |stream: &Stream| StreamInfo {
-            schema: json_schema::columns(stream.schema(), &[]),
-            primary_key: stream.primary_key(),
-            cursors: stream.cursors(),
-            ..StreamInfo::named(stream.name().to_owned())
-        };
-        Ok(catalog.streams().iter().map(info).collect())
-    }
-
-    async fn load(&self, stream: &StreamSpec, range: &Range) -> Result<Arc<dyn Load>> {
-        let reading = self.tap.read(stream, range).await?;
-        Ok(Arc::new(
-            MessageLoad::open(self.tap.clone(), reading, self.tap.mask()?).await?,
-        ))
-    }
-
-    fn resumes(&self) -> bool {
-        true
     }
 }
