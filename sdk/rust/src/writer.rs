@@ -42,13 +42,6 @@ pub trait Writer: Send + Sized + 'static {
     /// # Errors
     /// What keeps it from doing so.
     fn commit(&mut self, id: &str, files: &[File], replace: bool) -> Result<(), Error>;
-    /// The id of the last commit, where the system keeps it.
-    ///
-    /// # Errors
-    /// What keeps it from telling.
-    fn last_committed(&mut self) -> Result<Option<String>, Error> {
-        Ok(None)
-    }
 }
 
 /// How rows are written.

@@ -3,6 +3,10 @@
 //! In: a plan and a [`Request`]. Out: a [`Report`] with the counts of each stream. Streams run side by side, and one
 //! stream's failure does not stop the others; the run has failed then, and says which and why.
 
+mod report;
+mod request;
+mod run;
+
 use std::{
     path::PathBuf,
     sync::{
@@ -12,90 +16,27 @@ use std::{
     time::Duration,
 };
 
-use futures::{StreamExt, stream};
 use millrace_crds::{
-    flow::{DeliveryGuarantee, Mode, ScheduleLoad, WriteMode},
+    flow::{DeliveryGuarantee, Mode, WriteMode},
     plan::Plan,
 };
 
-use super::{
-    channel::Budget,
-    contract::{NewTable, new_table},
-    counts::Counts,
-    drain::Drain,
-    history,
-    indexed::Indexed,
-    lane::Limits,
-    load::{self, Setting},
-    offset::Offset,
-    progress::Progress,
-    shared::Sharing,
-    streams,
+pub use self::{
+    report::{LEFT_OUT, OUTCOME, Report, StreamReport},
+    request::{Request, Wanted},
+    run::Observer,
 };
+use super::{indexed::Indexed, streams};
 use crate::{
     backoff::Backoff,
-    connector::{Authority, Destination, Range, Source, System},
+    connector::{Authority, Destination, Source, System},
     engines,
-    error::{Context, Error, ErrorKind, Result},
-    protocol::{Committed, ShardId},
+    error::{Context, Error, Result},
+    protocol::ShardId,
     secrets::LocalSecrets,
     state::{self, Store},
     stream::StreamSpec,
 };
-
-/// The target of the log line that tells of a stream which failed: whoever shows the report says the same.
-pub const OUTCOME: &str = "millrace::outcome";
-
-/// In place of the load of a stream that is new, and that `schemaContract.tables` leaves out.
-pub const LEFT_OUT: &str = "left out";
-
-/// What to load; what is not asked is what the stream needs: a full load first, then deltas where there is a cursor.
-#[derive(Clone, Debug, Default)]
-pub struct Request {
-    /// The load, where one is asked for.
-    pub load: Option<Wanted>,
-    /// Exact names; empty: all streams of the Flow.
-    pub streams: Vec<String>,
-    /// Count what would be done, and do nothing.
-    pub dry_run: bool,
-    /// Full loads may delete more than the Flow's limit.
-    pub allow_deletes: bool,
-    /// Take over the state of the Flow with this UID.
-    pub adopt: Option<String>,
-    /// The run's id; empty: a new one.
-    pub run: String,
-    /// Once the end is asked for, no further stream begins.
-    pub drain: Drain,
-    /// Bytes that may wait: one limit for all runs whose requests are clones of one.
-    pub budget: Budget,
-    /// Other pods help with the loads.
-    pub sharing: Option<Sharing>,
-}
-
-/// A load that is asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Wanted {
-    /// Everything, compared with what was delivered.
-    Full,
-    /// What came since the last load; everything, the first time.
-    Delta,
-    /// `from <= cursor < to`; the watermark stays.
-    Backfill {
-        /// The first value.
-        from: String,
-        /// The first value that is not wanted.
-        to: String,
-    },
-}
-
-impl From<ScheduleLoad> for Wanted {
-    fn from(load: ScheduleLoad) -> Self {
-        match load {
-            ScheduleLoad::Full => Self::Full,
-            ScheduleLoad::Delta => Self::Delta,
-        }
-    }
-}
 
 /// A Flow, opened.
 pub struct Flow {
@@ -112,74 +53,6 @@ pub struct Flow {
     misses: AtomicBool,
     backoff: Backoff,
 }
-
-/// How a run ended.
-#[derive(Debug)]
-pub struct Report {
-    /// The Flow, `namespace/name`.
-    pub flow: String,
-    /// The guarantee that the Flow has.
-    pub guarantee: DeliveryGuarantee,
-    /// Each stream that was begun, in the order of discovery.
-    pub streams: Vec<StreamReport>,
-    /// The others: the end was asked for before their turn.
-    pub left: Vec<String>,
-    /// Streams that were delivered before, and that the source no longer has.
-    pub gone: Vec<String>,
-}
-
-/// How one stream's part of a run ended.
-#[derive(Debug)]
-pub struct StreamReport {
-    /// The stream.
-    pub name: String,
-    /// `full`, `delta`, `backfill` or `continuous`; [`LEFT_OUT`] where there was none.
-    pub load: &'static str,
-    /// The counts, or why there are none.
-    pub outcome: Result<Counts>,
-}
-
-impl Report {
-    /// The first error, with the Flow's and the stream's name.
-    #[must_use]
-    pub fn error(&self) -> Option<Error> {
-        let failed = self
-            .streams
-            .iter()
-            .find_map(|stream| Some((stream, stream.outcome.as_ref().err()?)))?;
-        let (stream, error) = failed;
-        Err::<(), _>(error.clone())
-            .context(format!("{}, stream {}", self.flow, stream.name))
-            .err()
-    }
-}
-
-impl StreamReport {
-    /// Logs what was done, where it went well; a failure was logged as it came.
-    pub fn log(&self, flow: &str) {
-        let Ok(counts) = &self.outcome else { return };
-        tracing::info!(
-            flow,
-            stream = self.name,
-            load = self.load,
-            read = counts.read,
-            inserted = counts.inserted,
-            updated = counts.updated,
-            deleted = counts.deleted,
-            unchanged = counts.unchanged,
-            superseded = counts.superseded,
-            filtered = counts.filtered,
-            refused = counts.refused,
-            files = counts.files,
-            bytes = counts.bytes,
-            seconds = counts.seconds,
-            "done"
-        );
-    }
-}
-
-/// Called as a stream begins, with what a display needs.
-pub type Observer<'a> = &'a (dyn Fn(&str, &Progress) + Sync);
 
 impl Flow {
     /// Opens the ends and the store; sends nothing yet.
@@ -352,36 +225,6 @@ impl Flow {
         }
     }
 
-    /// Runs all streams of the request once.
-    ///
-    /// # Errors
-    /// What keeps every stream from starting; what one stream alone met is in the report.
-    pub async fn run(&self, request: &Request, observe: Observer<'_>) -> Result<Report> {
-        self.require()?;
-        let streams = self.streams(&request.streams).await?;
-        // The source has told by now what it cannot promise.
-        self.require()?;
-        let gone = match request.streams.is_empty() {
-            true => history::gone(self, &streams).await,
-            false => Vec::new(),
-        };
-        let setting = self.setting(request, streams.len());
-        let concurrency = self.concurrency();
-        let reports = stream::iter(&streams).map(async |stream| match request.drain.asked() {
-            true => Err(stream.name.clone()),
-            false => Ok(self.stream(&setting, stream, request, observe).await),
-        });
-        let ended: Vec<Result<_, String>> = reports.buffered(concurrency).collect().await;
-        let (begun, left): (Vec<_>, Vec<_>) = ended.into_iter().partition(Result::is_ok);
-        Ok(Report {
-            flow: self.name(),
-            guarantee: self.guarantee(),
-            streams: begun.into_iter().filter_map(Result::ok).collect(),
-            left: left.into_iter().filter_map(Result::err).collect(),
-            gone,
-        })
-    }
-
     /// How often a load is tried again.
     pub(super) fn backoff(&self) -> &Backoff {
         &self.backoff
@@ -395,136 +238,6 @@ impl Flow {
             .concurrency
             .map_or(cores, |concurrency| concurrency as usize)
             .max(1)
-    }
-
-    /// What the loads of one run share.
-    pub(super) fn setting(&self, request: &Request, streams: usize) -> Setting {
-        let concurrency = self.concurrency();
-        Setting {
-            plan: self.plan.clone(),
-            source: self.source.clone(),
-            authority: self.destination.authority(),
-            store: self.store.clone(),
-            lanes: concurrency.div_ceil(streams.clamp(1, concurrency)),
-            limits: Limits {
-                buffer_rows: self.plan.source.buffer_length,
-                budget: request.budget.clone(),
-            },
-            allow_deletes: request.allow_deletes,
-            destination_system: self.destination_system.clone(),
-            dry_run: request.dry_run,
-            sharing: request.sharing.clone(),
-            run: match request.run.as_str() {
-                "" => uuid::Uuid::new_v4().to_string(),
-                run => run.to_owned(),
-            },
-        }
-    }
-
-    async fn stream(
-        &self,
-        setting: &Setting,
-        stream: &StreamSpec,
-        request: &Request,
-        observe: Observer<'_>,
-    ) -> StreamReport {
-        let progress = Progress::default();
-        observe(&stream.name, &progress);
-        let mut load = "full";
-        let outcome = self.one(setting, stream, request, &progress, &mut load).await;
-        if let Err(error) = &outcome {
-            tracing::error!(
-                target: OUTCOME,
-                flow = self.name(),
-                stream = stream.name,
-                kind = error.kind.as_str(),
-                "{error}"
-            );
-        }
-        StreamReport {
-            name: stream.name.clone(),
-            load,
-            outcome,
-        }
-    }
-
-    async fn one(
-        &self,
-        setting: &Setting,
-        stream: &StreamSpec,
-        request: &Request,
-        progress: &Progress,
-        word: &mut &'static str,
-    ) -> Result<Counts> {
-        if self.leaves_out(stream).await? {
-            *word = LEFT_OUT;
-            return Ok(Counts::default());
-        }
-        let mut held = self.hold(setting, stream, request).await?;
-        let mut range = held.range(request, stream, self.source.resumes())?;
-        *word = match range {
-            Range::Full => "full",
-            Range::Delta { .. } => "delta",
-            Range::Backfill { .. } => "backfill",
-        };
-        let (mut counts, mut attempt) = (Counts::default(), 0);
-        loop {
-            let mut target = held.target(stream, progress);
-            match load::load(setting, &mut target, &mut range, &mut counts).await {
-                Err(error) if error.kind == ErrorKind::Transient && attempt + 1 < self.backoff.tries => {
-                    tracing::warn!(
-                        flow = self.name(),
-                        stream = stream.name,
-                        attempt,
-                        "{error}; trying again"
-                    );
-                    held.check()?;
-                    self.backoff.pause(attempt).await;
-                    attempt += 1;
-                }
-                Err(error) => return Err(error),
-                Ok(()) => {
-                    held.clean().await;
-                    return Ok(counts);
-                }
-            }
-        }
-    }
-
-    /// Whether `schemaContract.tables` keeps out a stream that was never delivered; says so. Nothing is held for it.
-    ///
-    /// # Errors
-    /// `data` with reason `SchemaFrozen` where new tables are frozen.
-    pub(super) async fn leaves_out(&self, stream: &StreamSpec) -> Result<bool> {
-        let name = &stream.name;
-        let verdict = new_table(
-            name,
-            streams::is_named(&self.plan, name),
-            self.plan.contract.tables,
-        );
-        if matches!(verdict, Ok(NewTable::Load)) || self.was_delivered(stream).await? {
-            return Ok(false);
-        }
-        verdict?;
-        tracing::warn!(
-            flow = self.name(),
-            stream = name,
-            "left out: it is new, and `schemaContract.tables` does not let it in"
-        );
-        Ok(true)
-    }
-
-    /// Whether anything of a stream was ever committed, as the destination or the store knows. One whose offset a person
-    /// reset was.
-    async fn was_delivered(&self, stream: &StreamSpec) -> Result<bool> {
-        let id = self.shard_id(&stream.name);
-        let has_offset = |committed: &Committed| !matches!(Offset::of(committed), Ok(None));
-        let shard = self.destination.shard(&id, stream).await?;
-        if shard.last_committed().await?.as_ref().is_some_and(has_offset) {
-            return Ok(true);
-        }
-        let record = self.store.load(&id).await?;
-        Ok(record.is_some_and(|(record, _)| has_offset(&record.committed)))
     }
 }
 

@@ -12,14 +12,10 @@ mod message;
 mod seal;
 mod write;
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
-use tokio::sync::Mutex;
 
 use self::{catalog::Stream, keep::Kept};
 use super::{
@@ -27,10 +23,10 @@ use super::{
     child::{Child, Program},
     command, hosted, json_schema,
     lines::Lines,
-    messages::{Dialect, MessageLoad, Reading, Said, Settings, config, write::Heard},
+    messages::{Believed, Dialect, Reading, Said, Settings, Spoken, config, write::Heard},
 };
 use crate::{
-    connector::{Load, Position, Range, Source, StreamInfo, System},
+    connector::{Position, StreamInfo, System},
     error::{Context, Error, Result},
     secrets::Mask,
     stream::StreamSpec,
@@ -39,32 +35,18 @@ use crate::{
 /// The table's line.
 pub(super) const ENGINE: Engine = Engine {
     name: "airbyte",
-    source: Some(|system| Ok(Arc::new(Airbyte::new(system)))),
+    source: Some(|system| Ok(Spoken::source(Connector::new(system)))),
     destination: Some(|system| Ok(Heard::destination(write::Written::new(Connector::new(system))))),
 };
 
 /// The verb that asks for what a connector can do.
 const SPEC: &str = "spec";
-/// How long a catalog is believed: to ask for one takes seconds.
-const CATALOG: Duration = Duration::from_mins(5);
-
-struct Airbyte {
-    dialect: Arc<Connector>,
-}
 
 /// A connector, to be run with one verb or another.
 struct Connector {
     system: System,
     kept: Kept,
-    catalog: Mutex<Option<(Instant, Arc<Vec<Stream>>)>>,
-}
-
-impl Airbyte {
-    fn new(system: System) -> Self {
-        Self {
-            dialect: Arc::new(Connector::new(system)),
-        }
-    }
+    catalog: Believed<Vec<Stream>>,
 }
 
 impl Connector {
@@ -72,12 +54,8 @@ impl Connector {
         Self {
             kept: Kept::of(&system),
             system,
-            catalog: Mutex::new(None),
+            catalog: Believed::default(),
         }
-    }
-
-    fn mask(&self) -> Result<Mask> {
-        Ok(Mask::of(&self.system.secrets)?.and(self.kept.learned()))
     }
 
     /// The program with a verb, and its configuration where that takes one.
@@ -103,8 +81,7 @@ impl Connector {
         let patience = hosted::patience();
         loop {
             let line = tokio::time::timeout(patience, lines.next()).await;
-            let line = line
-                .map_err(|_| Error::transient(format!("{} {verb} was silent for too long", program.name)))?;
+            let line = line.map_err(|_| child.silent(format!("it was asked to {verb}"), patience))?;
             let Some(line) = line.context(&program.name)? else {
                 break;
             };
@@ -127,6 +104,39 @@ impl Connector {
         }
     }
 
+    async fn catalog(&self) -> Result<Arc<Vec<Stream>>> {
+        let discover = async || {
+            let streams = self.ask("discover", |message| {
+                Some(message["catalog"]["streams"].as_array()?.clone())
+            });
+            Ok(streams.await?.into_iter().filter_map(Stream::new).collect())
+        };
+        self.catalog.or_ask(discover).await
+    }
+
+    async fn stream(&self, name: &str) -> Result<Stream> {
+        let catalog = self.catalog().await?;
+        let stream = catalog.iter().find(|stream| stream.full_name() == name).cloned();
+        stream.ok_or_else(|| Error::config(format!("the source has no stream `{name}`")))
+    }
+}
+
+#[async_trait]
+impl Dialect for Connector {
+    fn mask(&self) -> Result<Mask> {
+        Ok(Mask::of(&self.system.secrets)?.and(self.kept.learned()))
+    }
+
+    async fn streams(&self) -> Result<Vec<StreamInfo>> {
+        let info = |stream: &Stream| StreamInfo {
+            schema: json_schema::columns(stream.schema(), &[]),
+            primary_key: stream.primary_key(),
+            cursors: stream.cursors(),
+            ..StreamInfo::named(stream.full_name())
+        };
+        Ok(self.catalog().await?.iter().map(info).collect())
+    }
+
     /// Lets it try its configuration.
     async fn check(&self) -> Result<()> {
         let status = self
@@ -145,32 +155,7 @@ impl Connector {
         }
     }
 
-    async fn catalog(&self) -> Result<Arc<Vec<Stream>>> {
-        let mut known = self.catalog.lock().await;
-        if let Some((at, catalog)) = known.as_ref()
-            && at.elapsed() < CATALOG
-        {
-            return Ok(catalog.clone());
-        }
-        let streams = self.ask("discover", |message| {
-            Some(message["catalog"]["streams"].as_array()?.clone())
-        });
-        let streams = streams.await?.into_iter().filter_map(Stream::new).collect();
-        let catalog = Arc::new(streams);
-        *known = Some((Instant::now(), Arc::clone(&catalog)));
-        Ok(catalog)
-    }
-
-    async fn stream(&self, name: &str) -> Result<Stream> {
-        let catalog = self.catalog().await?;
-        let stream = catalog.iter().find(|stream| stream.full_name() == name).cloned();
-        stream.ok_or_else(|| Error::config(format!("the source has no stream `{name}`")))
-    }
-}
-
-#[async_trait]
-impl Dialect for Connector {
-    async fn read(&self, stream: &StreamSpec, range: &Range) -> Result<Reading> {
+    async fn read(&self, stream: &StreamSpec, after: Option<Position>) -> Result<Reading> {
         let known = self.stream(&stream.name).await?;
         let settings = Settings::of(&self.system)?;
         let mut program = self.program("read", &settings).await?;
@@ -178,28 +163,13 @@ impl Dialect for Connector {
         let configured = json!({ "streams": [known.configured(stream, incremental)] });
         let catalog = settings.write("catalog.json", &configured)?;
         program.args.extend(["--catalog".into(), catalog.into()]);
-        let before = match range {
-            Range::Delta { after } if incremental => after.clone(),
-            Range::Backfill { .. } => {
-                return Err(Error::config(format!(
-                    "stream {}: an Airbyte source knows no backfill",
-                    stream.name
-                ))
-                .advice("set its own start and end in the connection, and load in full"));
-            }
-            _ => None,
-        };
-        if let Some(state) = &before {
-            let state = settings.write("state.json", state)?;
-            program.args.extend(["--state".into(), state.into()]);
-        }
         Ok(Reading {
             program,
-            _settings: settings,
+            settings,
             schema: known.schema().clone(),
             names: vec![known.full_name()],
             incremental,
-            before,
+            before: after.filter(|_| incremental),
         })
     }
 
@@ -217,34 +187,5 @@ impl Dialect for Connector {
 
     async fn keep(&self, config: Value) -> Result<()> {
         self.kept.keep(config).await
-    }
-}
-
-#[async_trait]
-impl Source for Airbyte {
-    async fn discover(&self) -> Result<Vec<StreamInfo>> {
-        let catalog = self.dialect.catalog().await?;
-        let info = |stream: &Stream| StreamInfo {
-            schema: json_schema::columns(stream.schema(), &[]),
-            primary_key: stream.primary_key(),
-            cursors: stream.cursors(),
-            ..StreamInfo::named(stream.full_name())
-        };
-        Ok(catalog.iter().map(info).collect())
-    }
-
-    async fn check(&self) -> Result<()> {
-        self.dialect.check().await
-    }
-
-    async fn load(&self, stream: &StreamSpec, range: &Range) -> Result<Arc<dyn Load>> {
-        let reading = self.dialect.read(stream, range).await?;
-        Ok(Arc::new(
-            MessageLoad::open(self.dialect.clone(), reading, self.dialect.mask()?).await?,
-        ))
-    }
-
-    fn resumes(&self) -> bool {
-        true
     }
 }

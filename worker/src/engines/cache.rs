@@ -49,7 +49,7 @@ pub(crate) fn digest(parts: &[&[u8]]) -> String {
 /// A directory of the cache, made by `make` where it is not there; `anew` makes it again.
 ///
 /// # Errors
-/// What making it gives; `config` where nothing can be written there.
+/// What making it gives; `config` where nothing can be written or locked there.
 pub(super) async fn keep(
     kind: &str,
     name: &str,
@@ -57,13 +57,7 @@ pub(super) async fn keep(
     make: impl AsyncFnOnce(&Path) -> Result<()>,
 ) -> Result<PathBuf> {
     let parent = directory().join(kind);
-    let unwritable = |error: std::io::Error| {
-        Error::config(format!(
-            "the plugin cache {} cannot be written: {error}",
-            parent.display()
-        ))
-        .advice("set MILLRACE_PLUGIN_CACHE_DIR to a directory that can be")
-    };
+    let unwritable = |error| unfit(&parent, "written", &error);
     fs::create_dir_all(&parent).map_err(unwritable)?;
     let place = parent.join(name);
     let is_whole = || place.join(WHOLE).exists();
@@ -72,7 +66,8 @@ pub(super) async fn keep(
     }
     let lock = fs::File::create(parent.join(format!("{name}.lock"))).map_err(unwritable)?;
     let lock = tokio::task::spawn_blocking(move || lock.lock().map(|()| lock)).await;
-    let _lock = lock.map_err(|error| Error::bug(format!("the lock of the plugin cache: {error}")))?;
+    let lock = lock.map_err(|error| Error::bug(format!("the lock of the plugin cache: {error}")))?;
+    let _lock = lock.map_err(|error| unfit(&parent, "locked", &error))?;
     if is_whole() && !anew {
         return Ok(place);
     }
@@ -84,4 +79,10 @@ pub(super) async fn keep(
     make(&place).await?;
     fs::write(place.join(WHOLE), "").map_err(unwritable)?;
     Ok(place)
+}
+
+fn unfit(place: &Path, what: &str, error: &std::io::Error) -> Error {
+    let place = place.display();
+    Error::config(format!("the plugin cache {place} cannot be {what}: {error}"))
+        .advice("set MILLRACE_PLUGIN_CACHE_DIR to a directory that can be")
 }

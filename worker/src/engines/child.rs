@@ -9,6 +9,7 @@ mod log;
 
 use std::{
     ffi::OsString,
+    fmt::Display,
     path::PathBuf,
     process::{ExitStatus, Stdio},
     sync::{MutexGuard, PoisonError},
@@ -171,6 +172,17 @@ impl Child {
             Process::Here(..) => None,
             Process::Beside(beside) => beside.refusal(),
         }
+    }
+
+    /// Ends one that has said nothing for as long as it may; `doing`: what it was at.
+    pub(super) fn silent(&self, doing: impl Display, patience: Duration) -> Error {
+        self.kill();
+        let (name, seconds) = (&self.name, patience.as_secs());
+        Error::transient(format!(
+            "{name} was silent for {seconds} s while {doing}, and was ended"
+        ))
+        .reason("PluginHangs")
+        .advice("raise MILLRACE_PLUGIN_PATIENCE (seconds) where it needs longer")
     }
 
     /// Ends all of its group at once.

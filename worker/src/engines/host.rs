@@ -195,14 +195,9 @@ impl Host {
     }
 
     fn silent(&self, doing: &str, patience: Duration) -> Error {
-        self.child.kill();
-        Error::transient(format!(
-            "{} was silent for {} s while {doing}, and was ended",
-            self.child.name(),
-            patience.as_secs()
-        ))
-        .reason("PluginHangs")
-        .advice("let it yield what it has from time to time, or raise MILLRACE_PLUGIN_PATIENCE (seconds)")
+        self.child
+            .silent(doing, patience)
+            .advice("let it yield what it has from time to time, or raise MILLRACE_PLUGIN_PATIENCE (seconds)")
     }
 
     fn log(&self, header: &Value) {

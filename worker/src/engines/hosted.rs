@@ -111,7 +111,6 @@ impl Opener {
             "credentials": self.system.secrets.for_plugin()?,
             "objects": self.system.streams,
             "engine": { "type": plan.engine, "options": plan.options },
-            "concurrency": self.system.source.as_ref().and_then(|source| source.concurrency),
             "schema": schema,
             "primaryKey": keys,
             "cursor": cursors,

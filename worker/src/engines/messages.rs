@@ -4,9 +4,11 @@
 //! process: rows in the columns of its schema, and the connector's last state as the position after them. In [`write`]:
 //! those that hear messages.
 
+mod believed;
 mod files;
 mod load;
 mod settings;
+mod source;
 pub(super) mod write;
 
 use std::{borrow::Cow, path::PathBuf, sync::Arc};
@@ -14,14 +16,17 @@ use std::{borrow::Cow, path::PathBuf, sync::Arc};
 use async_trait::async_trait;
 use serde_json::Value;
 
+use self::load::MessageLoad;
 pub(super) use self::{
-    load::MessageLoad,
+    believed::Believed,
     settings::{Settings, config},
+    source::Spoken,
 };
 use super::child::Program;
 use crate::{
-    connector::{Position, Range},
+    connector::{Position, StreamInfo},
     error::{Error, Result},
+    secrets::Mask,
     stream::StreamSpec,
 };
 
@@ -80,8 +85,16 @@ pub(super) enum Said<'a> {
 /// How one family of connectors is spoken with.
 #[async_trait]
 pub(super) trait Dialect: Send + Sync {
-    /// The program that reads one stream; the directory holds what it is given, and lives as long as the load.
-    async fn read(&self, stream: &StreamSpec, range: &Range) -> Result<Reading>;
+    /// What is hidden of what a connector says.
+    fn mask(&self) -> Result<Mask>;
+    /// The streams that there are.
+    async fn streams(&self) -> Result<Vec<StreamInfo>>;
+    /// Tries the settings; without a way of its own, asks for the streams.
+    async fn check(&self) -> Result<()> {
+        self.streams().await.map(drop)
+    }
+    /// The program that reads one stream, from where it stood `after` an earlier load; the state is given to it by others.
+    async fn read(&self, stream: &StreamSpec, after: Option<Position>) -> Result<Reading>;
     /// What a line says; `stream` is the one that is read.
     fn hear<'a>(&self, line: &'a str) -> Said<'a>;
     /// The state after `last`, as it goes back to the connector; `None`: the next load begins anew.
@@ -100,7 +113,7 @@ pub(super) struct Reading {
     /// The program.
     pub(super) program: Program,
     /// What it is given lies here, for as long as it reads.
-    pub(super) _settings: Settings,
+    pub(super) settings: Settings,
     /// The JSON Schema of the stream, as far as it is known.
     pub(super) schema: Value,
     /// The names by which its rows may be told: records and catalogs do not always agree.
@@ -111,7 +124,7 @@ pub(super) struct Reading {
     pub(super) before: Option<Position>,
 }
 
-/// A dialect and what masks its words.
+/// A dialect, which all loads of a source share.
 pub(super) type Shared = Arc<dyn Dialect>;
 
 /// Logs what a connector says.

@@ -9,25 +9,21 @@ mod catalog;
 mod message;
 mod write;
 
-use std::{
-    ffi::OsString,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{ffi::OsString, sync::Arc};
 
 use async_trait::async_trait;
 use serde_json::Value;
-use tokio::sync::{Mutex, OnceCell};
+use tokio::sync::OnceCell;
 
 use self::catalog::{Catalog, Stream};
 use super::{
     Engine,
     child::{Child, Program},
     command, hosted, json_schema,
-    messages::{Dialect, MessageLoad, Reading, Said, Settings, config, write::Heard},
+    messages::{Believed, Dialect, Reading, Said, Settings, Spoken, config, write::Heard},
 };
 use crate::{
-    connector::{Destination, Load, Position, Range, Source, StreamInfo, System},
+    connector::{Destination, Position, Source, StreamInfo, System},
     error::{Context, Error, Result},
     secrets::Mask,
     stream::StreamSpec,
@@ -39,9 +35,6 @@ pub(super) const ENGINE: Engine = Engine {
     source: Some(|system| Ok(source(Command(system)))),
     destination: Some(|system| Ok(destination(Command(system)))),
 };
-
-/// How long a catalog is believed: to ask for one takes seconds.
-const CATALOG: Duration = Duration::from_mins(5);
 
 /// Finds a tap or a target.
 #[async_trait]
@@ -74,12 +67,10 @@ impl Origin for Command {
 
 /// The source of a tap.
 pub(super) fn source(origin: impl Origin + 'static) -> Arc<dyn Source> {
-    Arc::new(Singer {
-        tap: Arc::new(Tap {
-            origin: Box::new(origin),
-            catalog: Mutex::new(None),
-            help: OnceCell::new(),
-        }),
+    Spoken::source(Tap {
+        origin: Box::new(origin),
+        catalog: Believed::default(),
+        help: OnceCell::new(),
     })
 }
 
@@ -88,16 +79,12 @@ pub(super) fn destination(origin: impl Origin + 'static) -> Arc<dyn Destination>
     Heard::destination(write::Written(Box::new(origin)))
 }
 
-struct Singer {
-    tap: Arc<Tap>,
-}
-
 /// The options by which taps take their catalog: today's, and the one before it.
 const CATALOG_OPTIONS: [&str; 2] = ["--catalog", "--properties"];
 
 struct Tap {
     origin: Box<dyn Origin>,
-    catalog: Mutex<Option<(Instant, Arc<Catalog>)>>,
+    catalog: Believed<Catalog>,
     help: OnceCell<String>,
 }
 
@@ -108,10 +95,6 @@ struct Output {
 }
 
 impl Tap {
-    fn mask(&self) -> Result<Mask> {
-        Mask::of(&self.origin.system().secrets)
-    }
-
     /// Runs a tap that writes one text.
     async fn output(&self, args: Vec<OsString>) -> Result<Output> {
         const LONGEST: usize = 256 << 20;
@@ -119,8 +102,9 @@ impl Tap {
         program.args.extend(args);
         let (mut child, input, output) = Child::start(&program, self.mask()?)?;
         drop(input);
-        let text = tokio::time::timeout(hosted::patience(), output.whole(LONGEST)).await;
-        let silent = |_| Error::transient(format!("{} was silent for too long", program.name));
+        let patience = hosted::patience();
+        let text = tokio::time::timeout(patience, output.whole(LONGEST)).await;
+        let silent = |_| child.silent("it was asked about itself", patience);
         let text = text.map_err(silent)?.context(&program.name)?;
         Ok(Output {
             text: String::from_utf8_lossy(&text).into_owned(),
@@ -147,12 +131,10 @@ impl Tap {
     }
 
     async fn catalog(&self) -> Result<Arc<Catalog>> {
-        let mut known = self.catalog.lock().await;
-        if let Some((at, catalog)) = known.as_ref()
-            && at.elapsed() < CATALOG
-        {
-            return Ok(catalog.clone());
-        }
+        self.catalog.or_ask(|| self.discover()).await
+    }
+
+    async fn discover(&self) -> Result<Catalog> {
         let settings = Settings::of(self.origin.system())?;
         let config = settings.write("config.json", &self.origin.config().await?)?;
         let discover = self.output(vec!["--config".into(), config.into(), "--discover".into()]);
@@ -160,19 +142,16 @@ impl Tap {
         // the help is needed.
         let (found, _) = tokio::join!(discover, self.help());
         let found = found?;
-        let catalog = match Catalog::find(&found.text) {
-            Some(catalog) => catalog,
+        match Catalog::find(&found.text) {
+            Some(catalog) => Ok(catalog),
             // Some taps know no discovery: what the manifest names is what there is.
             None if !self.named().is_empty()
                 && (found.ended.well() || !self.help().await?.contains("--discover")) =>
             {
-                Catalog::of_names(self.named())
+                Ok(Catalog::of_names(self.named()))
             }
-            None => return Err(found.ended.error("it was asked for its streams")),
-        };
-        let catalog = Arc::new(catalog);
-        *known = Some((Instant::now(), Arc::clone(&catalog)));
-        Ok(catalog)
+            None => Err(found.ended.error("it was asked for its streams")),
+        }
     }
 
     fn named(&self) -> &[String] {
@@ -182,7 +161,21 @@ impl Tap {
 
 #[async_trait]
 impl Dialect for Tap {
-    async fn read(&self, stream: &StreamSpec, range: &Range) -> Result<Reading> {
+    fn mask(&self) -> Result<Mask> {
+        Mask::of(&self.origin.system().secrets)
+    }
+
+    async fn streams(&self) -> Result<Vec<StreamInfo>> {
+        let info = |stream: &Stream| StreamInfo {
+            schema: json_schema::columns(stream.schema(), &[]),
+            primary_key: stream.primary_key(),
+            cursors: stream.cursors(),
+            ..StreamInfo::named(stream.name().to_owned())
+        };
+        Ok(self.catalog().await?.streams().iter().map(info).collect())
+    }
+
+    async fn read(&self, stream: &StreamSpec, after: Option<Position>) -> Result<Reading> {
         let catalog = self.catalog().await?;
         let known = catalog
             .stream(&stream.name)
@@ -201,27 +194,13 @@ impl Dialect for Tap {
                 program.args.extend([option.into(), selected.clone().into()]);
             }
         }
-        let before = match range {
-            Range::Delta { after } => after.clone(),
-            Range::Backfill { .. } => {
-                return Err(
-                    Error::config(format!("stream {}: a tap knows no backfill", stream.name))
-                        .advice("set its own start date in the connection, and load in full"),
-                );
-            }
-            Range::Full => None,
-        };
-        if let Some(state) = &before {
-            let state = settings.write("state.json", state)?;
-            program.args.extend(["--state".into(), state.into()]);
-        }
         Ok(Reading {
             program,
-            _settings: settings,
+            settings,
             schema: known.schema().clone(),
             names: known.names(),
             incremental: known.is_incremental(&stream.cursor),
-            before,
+            before: after,
         })
     }
 
@@ -238,30 +217,5 @@ impl Dialect for Tap {
             true => told.or_else(|| reading.before.clone()),
             false => None,
         }
-    }
-}
-
-#[async_trait]
-impl Source for Singer {
-    async fn discover(&self) -> Result<Vec<StreamInfo>> {
-        let catalog = self.tap.catalog().await?;
-        let info = |stream: &Stream| StreamInfo {
-            schema: json_schema::columns(stream.schema(), &[]),
-            primary_key: stream.primary_key(),
-            cursors: stream.cursors(),
-            ..StreamInfo::named(stream.name().to_owned())
-        };
-        Ok(catalog.streams().iter().map(info).collect())
-    }
-
-    async fn load(&self, stream: &StreamSpec, range: &Range) -> Result<Arc<dyn Load>> {
-        let reading = self.tap.read(stream, range).await?;
-        Ok(Arc::new(
-            MessageLoad::open(self.tap.clone(), reading, self.tap.mask()?).await?,
-        ))
-    }
-
-    fn resumes(&self) -> bool {
-        true
     }
 }

@@ -312,9 +312,4 @@ impl Plugin for Adbc {
     fn commit(&mut self, request: &Value) -> Result<()> {
         self.apply(request)
     }
-
-    /// The table of commits tells it where a commit is made.
-    fn last_committed(&mut self) -> Result<Value> {
-        Ok(Value::Null)
-    }
 }

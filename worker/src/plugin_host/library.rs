@@ -252,8 +252,4 @@ impl Plugin for Library {
     fn commit(&mut self, request: &Value) -> Result<()> {
         self.ask(request).map(drop)
     }
-
-    fn last_committed(&mut self) -> Result<Value> {
-        Ok(self.ask(&json!({ "type": "lastCommitted" }))?["id"].clone())
-    }
 }

@@ -48,5 +48,4 @@ class Load:
             end=span.get("to"),
             instance=int(request.get("instance") or 0),
             instances=max(1, int(request.get("instances") or 1)),
-            batch_rows=max(1, int(request.get("batchRows") or 8192)),
         )

@@ -16,7 +16,7 @@ use crate::{
     engines::{
         json_schema,
         messages::{
-            Said, Settings,
+            Dialect, Said, Settings,
             write::{Opened, Recipient, Table},
         },
     },

@@ -176,14 +176,7 @@ impl Talk {
             }
         };
         let Some(line) = line else {
-            self.child.kill();
-            return Err(Error::transient(format!(
-                "{} was silent for {} s while {READING}, and was ended",
-                self.child.name(),
-                self.patience.as_secs()
-            ))
-            .reason("PluginHangs")
-            .advice("raise MILLRACE_PLUGIN_PATIENCE (seconds) where it needs longer"));
+            return Err(self.child.silent(READING, self.patience));
         };
         let line = line.map_err(|error| given_up(&self.child, error))?;
         let Some(line) = line else {

@@ -18,9 +18,12 @@ use crate::{
             write::{Opened, Recipient, Table},
         },
     },
-    error::{Context, Error, Result},
+    error::{Context, Result},
     secrets::Mask,
 };
+
+/// What it does while its configuration is tried, for errors.
+const TRYING: &str = "its configuration was tried";
 
 /// A target.
 pub(super) struct Written(pub(super) Box<dyn Origin>);
@@ -60,12 +63,13 @@ impl Recipient for Written {
         let program = self.program(&settings).await?;
         let (mut child, input, output) = Child::start(&program, Mask::of(&self.system().secrets)?)?;
         drop(input);
-        let silent = |_| Error::transient(format!("{} was silent for too long", program.name));
-        let said = tokio::time::timeout(patience(), output.whole(0)).await;
+        let patience = patience();
+        let said = tokio::time::timeout(patience, output.whole(0)).await;
+        let silent = |_| child.silent(TRYING, patience);
         said.map_err(silent)?.context(&program.name)?;
         match child.end().await? {
             ended if ended.well() => Ok(()),
-            ended => Err(ended.error("its configuration was tried")),
+            ended => Err(ended.error(TRYING)),
         }
     }
 

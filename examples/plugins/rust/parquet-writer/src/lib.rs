@@ -123,10 +123,6 @@ impl Writer for ParquetFiles {
         handle.sync_all()?;
         Ok(fs::rename(new, directory.join("committed.json"))?)
     }
-
-    fn last_committed(&mut self) -> Result<Option<String>, Error> {
-        Ok(self.committed()?.id)
-    }
 }
 
 millrace_plugin::writer!(ParquetFiles);

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import json
 import math
-from base64 import b64decode, b64encode
-from collections.abc import Iterable, Sequence
+from base64 import b64encode
+from collections.abc import Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 
-from .fit import coerce
 from .types import Column, Type
 
 
@@ -53,25 +52,6 @@ def _said(type_: Type, value: Any) -> Any:
             return [_said(type_.item, part) for part in value]
         case _:
             return value
-
-
-def load(columns: Iterable[Column], body: bytes) -> list[dict[str, Any]]:
-    """The rows of a batch that the worker wrote in this form."""
-    known = list(columns)
-    return [
-        {column.name: _heard(column, record.get(column.name)) for column in known}
-        for record in map(json.loads, body.splitlines())
-    ]
-
-
-def _heard(column: Column, value: Any) -> Any:
-    if column.type.kind == "bytes" and isinstance(value, str):
-        return b64decode(value)
-    if column.type.kind == "json":
-        return value
-    if column.type.kind == "duration" and isinstance(value, int):
-        return timedelta(microseconds=value)
-    return coerce(column.type, value, column.name, declared=True)
 
 
 #: A longer text of a refused row is cut.

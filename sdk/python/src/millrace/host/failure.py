@@ -24,15 +24,10 @@ _MACHINERY = (
 _MOST_MESSAGE, _MOST_TRACEBACK = 4_000, 64_000
 
 
-def header(error: BaseException, batch: int | None = None, fatal: bool = False) -> dict[str, Any]:
+def header(error: BaseException, batch: int | None = None) -> dict[str, Any]:
     """The header of the `error` frame."""
     kind, message, advice = _told(error)
-    found: dict[str, Any] = {
-        "type": "error",
-        "kind": kind,
-        "message": _cut(message, _MOST_MESSAGE),
-        "fatal": fatal,
-    }
+    found: dict[str, Any] = {"type": "error", "kind": kind, "message": _cut(message, _MOST_MESSAGE)}
     if advice:
         found["advice"] = advice
     if not isinstance(error, MillraceError) or error.__cause__ is not None or _raised_by_plugin(error):

@@ -98,7 +98,7 @@ class FrameSink(Sink):
     def _refusal(self, one: Refused) -> dict[str, Any]:
         reason = f"{one.path}: {one.reason}" if one.path else one.reason
         row = lines.shown(one.row)
-        told = {"row": row, "path": one.path, "reason": self._mask(reason), "kind": "type"}
+        told = {"row": row, "reason": self._mask(reason), "kind": "type"}
         return told if one.at is None else {**told, "at": one.at, "columns": one.columns}
 
 

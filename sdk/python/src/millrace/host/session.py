@@ -51,9 +51,7 @@ class Session:
         try:
             answer = self._doing(frame)(frame)
         except BaseException as error:
-            batch = self._batch(frame)
-            fatal = isinstance(error, (SystemExit, KeyboardInterrupt, MemoryError))
-            answer = self._secrets.deep(failure.header(error, batch, fatal))
+            answer = self._secrets.deep(failure.header(error, self._batch(frame)))
         finally:
             self._sink = None
             self._requests.begun.set()
@@ -75,7 +73,6 @@ class Session:
             "open": lambda frame: self._writer().open(frame),
             "write": lambda frame: self._writer().write(frame),
             "commit": lambda frame: self._writer().commit(frame),
-            "lastCommitted": lambda frame: self._writer().last_committed(frame),
         }
         found = doing.get(frame.type)
         if found is None:
@@ -97,7 +94,7 @@ class Session:
         else:
             self._kind = kinds.kind_of(load(header["plugin"], kinds.BASES), self._config)
             ready = self._kind.ready()
-        return {"type": "ready", "protocol": PROTOCOL, "version": VERSION, **ready}
+        return {"type": "ready", "protocol": PROTOCOL, **ready}
 
     def _reader(self) -> kinds.Kind:
         if self._kind is None:

@@ -42,8 +42,7 @@ class GenericKind(Kind):
         return _seconds(plugin.full_load_interval), _seconds(plugin.delta_load_interval)
 
     def ready(self) -> dict[str, Any]:
-        loads = ["full", "delta"] if self._has_delta else ["full"]
-        return {**super().ready(), "declaresKeys": True, "loads": loads}
+        return {**super().ready(), "declaresKeys": True}
 
     @property
     def _has_delta(self) -> bool:

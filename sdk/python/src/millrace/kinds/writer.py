@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..columns import arrow, odcs
+from ..columns import odcs
 from ..columns.types import Column
 from ..config import AssetDefinition, target_config
 from ..errors import MillraceError
@@ -30,14 +30,8 @@ class WriterKind:
 
     def ready(self) -> dict[str, Any]:
         """What the worker is told once the class is loaded."""
-        formats = ["arrow"] if arrow.available() else ["json"]
-        told = {"kind": self.word, "push": False, "replayable": False, "declaresKeys": False, "formats": formats}
+        told = {"kind": self.word, "push": False, "replayable": False, "declaresKeys": False}
         return {**told, "fullLoadInterval": None, "deltaLoadInterval": None, "idempotent": bool(self.plugin.idempotent)}
-
-    @property
-    def opened(self) -> bool:
-        """Whether there is a writer."""
-        return self._writer is not None
 
     def open(self, asset: AssetDefinition, output_base: str | None = None) -> None:
         """Makes the writer of a stream; the one before it is let go."""
@@ -52,24 +46,25 @@ class WriterKind:
 
     def check(self) -> None:
         """Makes a writer and lets it try its connection."""
-        result(self._any().check())
+        if self._writer is None:
+            objects = self._config.get("objects") or [""]
+            self.open(AssetDefinition(str(objects[0])))
+        result(self._opened().check())
 
     def write(self, records: Any, counter: int) -> list[dict[str, Any]]:
         """Writes one batch."""
-        if self._writer is None:
-            raise MillraceError("no stream was opened")
-        return _files(result(self._writer.write_batch(records, counter)), self.plugin.__name__)
+        return _files(result(self._opened().write_batch(records, counter)), self.plugin.__name__)
 
     def commit(self, id_: str | None, files: Sequence[dict[str, Any]], replace: bool) -> dict[str, Any]:
         """Commits what was written."""
-        writer = self._any()
+        writer = self._opened()
         writer.commit_id, writer.replace = id_, replace
         found = result(writer.commit_files([dict(file) for file in files]))
         return dict(copied(_plain_paths(found or {}), f"the result of {self.plugin.__name__}.commit_files"))
 
     def last_committed(self) -> str | None:
         """The id of the last commit that the destination knows."""
-        found = result(self._any().last_committed())
+        found = result(self._opened().last_committed())
         return None if found is None else str(found)
 
     def close(self) -> None:
@@ -78,12 +73,9 @@ class WriterKind:
             writer, self._writer = self._writer, None
             result(writer.close())
 
-    def _any(self) -> BaseWriter:
-        """The writer; after a restart, when a commit is asked for again, one that is told the stream's name alone."""
+    def _opened(self) -> BaseWriter:
         if self._writer is None:
-            objects = self._config.get("objects") or [""]
-            self.open(AssetDefinition(str(objects[0])))
-        assert self._writer is not None
+            raise MillraceError("no stream was opened")
         return self._writer
 
 

@@ -35,8 +35,6 @@ struct Told {
     #[serde(default)]
     kind: String,
     #[serde(default)]
-    place: BTreeMap<String, Value>,
-    #[serde(default)]
     row: Value,
     at: Option<usize>,
     #[serde(default)]
@@ -120,7 +118,7 @@ impl Told {
         Refused {
             reason: self.reason,
             kind: self.kind,
-            place: self.place,
+            place: BTreeMap::new(),
             row: self.row,
         }
     }
@@ -136,7 +134,7 @@ impl Told {
             false => std::mem::take(&mut self.columns),
         };
         let mut letter = self.letter();
-        letter.place.entry("row".to_owned()).or_insert(json!(row));
+        letter.place.insert("row".to_owned(), json!(row));
         UnfitRow { row, columns, letter }
     }
 }

@@ -3,12 +3,9 @@
 //! In: messages. Out: they are written, or why they were not. What the process says is heard all the while, or both sides would
 //! wait for each other. One that neither takes anything nor says anything for too long is ended.
 
-use std::{
-    sync::{
-        Arc, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
-    time::Duration,
+use std::sync::{
+    Arc, PoisonError,
+    atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 use tokio::{
@@ -213,7 +210,7 @@ impl Talk {
             match timeout(patience, taken).await {
                 Ok(0) => return Err(self.gone().await),
                 Ok(taken) => bytes = &bytes[taken..],
-                Err(_) if self.signs() == signs => return Err(self.hangs(patience)),
+                Err(_) if self.signs() == signs => return Err(self.child.silent(WRITING, patience)),
                 Err(_) => {}
             }
         }
@@ -232,7 +229,7 @@ impl Talk {
                 break;
             }
             if self.signs() == signs {
-                return Err(self.hangs(patience));
+                return Err(self.child.silent(WRITING, patience));
             }
         }
         let ended = self.child.end().await?;
@@ -266,17 +263,6 @@ impl Talk {
                 self.child.name()
             )),
         }
-    }
-
-    fn hangs(&self, patience: Duration) -> Error {
-        self.child.kill();
-        Error::transient(format!(
-            "{} was silent for {} s while {WRITING}, and was ended",
-            self.child.name(),
-            patience.as_secs()
-        ))
-        .reason("PluginHangs")
-        .advice("raise MILLRACE_PLUGIN_PATIENCE (seconds) where it needs longer")
     }
 }
 
