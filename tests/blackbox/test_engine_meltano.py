@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from harness import Result
@@ -84,3 +85,24 @@ def test_a_missing_meltano_is_named(run: Run, flow: Callable[..., Path], workdir
     result = run(flow("tap-items"), env={"MILLRACE_MELTANO": str(workdir / "absent")}, check=False)
     assert result.returncode == 2, str(result)
     assert "MILLRACE_MELTANO" in str(result) and "absent" in failure(result)["message"]
+
+
+@pytest.mark.parametrize("secret", ["hunter2hunter2", "corréct horse"])
+def test_what_a_project_keeps_secret_is_not_told(
+    secret: str, run: Run, flow: Callable[..., Path], workdir: Path, env: dict[str, str]
+) -> None:
+    (workdir / "project/.env").write_text(
+        f"# of the tests\nexport TAP_ITEMS_PASSWORD='{secret}'\nno line\nURL=pg://me:{quote(secret)}@host/db\n"
+    )
+    write_rows(workdir / "rows.ndjson", records(3))
+
+    said = f"password {secret}, or pg://me:{quote(secret)}@host/db"
+    config = {"rows": str(workdir / "rows.ndjson"), "end": {"at": 2, "say": said, "code": 1}}
+    (workdir / "config.json").write_text(json.dumps(config))
+    script(workdir / "meltano", f"cat {workdir / 'config.json'}")
+
+    result = run(flow("tap-items"), env=env, check=False)
+
+    assert result.returncode == 1, str(result)
+    assert "password ***, or pg://me:***@host/db" in str(result), str(result)
+    assert secret not in str(result) and quote(secret) not in str(result), str(result)

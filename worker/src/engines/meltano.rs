@@ -2,7 +2,7 @@
 //!
 //! In: the directory of a project, and the name of a plugin. Out: one like any other ([`super::singer`]): its program is the
 //! one that Meltano installed, its configuration what Meltano makes of the project, its environments and `.env`, with what the
-//! Source says over it.
+//! Source says over it. What it keeps secret is hidden as credentials are.
 
 use std::path::{Path, PathBuf};
 
@@ -14,8 +14,11 @@ use super::{Engine, child::Program, messages::config, singer};
 use crate::{
     connector::System,
     error::{Error, Result},
-    secrets::Mask,
+    secrets::{Learned, Mask},
 };
+
+/// What is part of the names of secret settings and variables.
+const SECRET: [&str; 6] = ["password", "passwd", "secret", "token", "api_key", "private_key"];
 
 /// The table's line.
 pub(super) const ENGINE: Engine = Engine {
@@ -56,6 +59,7 @@ fn plugin(system: System, kind: Kind) -> Result<Plugin> {
         kind,
         system,
         found: OnceCell::new(),
+        learned: Learned::default(),
     })
 }
 
@@ -66,6 +70,7 @@ struct Plugin {
     kind: Kind,
     system: System,
     found: OnceCell<Found>,
+    learned: Learned,
 }
 
 /// What Meltano makes of it.
@@ -85,6 +90,7 @@ impl Plugin {
             return Err(Error::config(format!("there is no {}", manifest.display()))
                 .advice("`project` is the directory of a Meltano project"));
         }
+        self.learn_variables();
         let programs = self
             .project
             .join(format!(".meltano/{}s", self.kind.name()))
@@ -95,16 +101,39 @@ impl Plugin {
         }
         let config = self.meltano(&["invoke", "--dump=config", &self.plugin]).await?;
         let start = config.find('{').unwrap_or_default();
-        let config = serde_json::from_str(&config[start..]).map_err(|error| {
+        let config: Map<String, Value> = serde_json::from_str(&config[start..]).map_err(|error| {
             Error::bug(format!(
                 "meltano gave no configuration of {}: {error}",
                 self.plugin
             ))
         })?;
+        for (name, value) in &config {
+            self.learn(name, value.as_str().unwrap_or_default());
+        }
         Ok(Found {
             program: programs.join(self.executable(&manifest)?),
             config,
         })
+    }
+
+    /// Finds what is secret in the variables of the project, which Meltano reads by itself. A line that is none is Meltano's
+    /// affair, and not quoted: it may hold a secret.
+    fn learn_variables(&self) {
+        let variables = dotenvy::from_path_iter(self.project.join(".env"));
+        for (name, value) in variables.into_iter().flatten().flatten() {
+            self.learn(&name, &value);
+        }
+    }
+
+    /// Hides a value from now on, where its name or its form says that it is secret.
+    fn learn(&self, name: &str, value: &str) {
+        let name = name.to_ascii_lowercase();
+        if SECRET.iter().any(|part| name.contains(part)) {
+            self.learned.add(value.lines());
+        }
+        if let Ok(url) = url::Url::parse(value) {
+            self.learned.add(url.password());
+        }
     }
 
     /// The name of its program: what the project says, else its own.
@@ -165,7 +194,7 @@ impl Plugin {
         if output.status.success() {
             return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
         }
-        let errors = Mask::of(&self.system.secrets)?.hide(&String::from_utf8_lossy(&output.stderr));
+        let errors = singer::Origin::mask(self)?.hide(&String::from_utf8_lossy(&output.stderr));
         let last: Vec<&str> = errors.lines().filter(|line| !line.trim().is_empty()).collect();
         let last = last[last.len().saturating_sub(3)..].join(" | ");
         Err(Error::config(format!(
@@ -179,6 +208,10 @@ impl Plugin {
 impl singer::Origin for Plugin {
     fn system(&self) -> &System {
         &self.system
+    }
+
+    fn mask(&self) -> Result<Mask> {
+        Ok(Mask::of(&self.system.secrets)?.and(self.learned.clone()))
     }
 
     async fn program(&self) -> Result<Program> {

@@ -45,6 +45,10 @@ pub(super) trait Origin: Send + Sync {
     async fn program(&self) -> Result<Program>;
     /// Its configuration.
     async fn config(&self) -> Result<Value>;
+    /// What is hidden of what it says.
+    fn mask(&self) -> Result<Mask> {
+        Mask::of(&self.system().secrets)
+    }
 }
 
 /// A tap or a target that the recipe names.
@@ -162,7 +166,7 @@ impl Tap {
 #[async_trait]
 impl Dialect for Tap {
     fn mask(&self) -> Result<Mask> {
-        Mask::of(&self.origin.system().secrets)
+        self.origin.mask()
     }
 
     async fn streams(&self) -> Result<Vec<StreamInfo>> {

@@ -26,6 +26,7 @@ use crate::{
     error::{Context, Error, Result},
     formats::lines,
     protocol::{Commit, Committed, Epoch, Outcome, Permit, ShardId, nonce},
+    secrets::Mask,
     stream::StreamSpec,
 };
 
@@ -34,6 +35,10 @@ use crate::{
 pub(in crate::engines) trait Recipient: Send + Sync {
     /// The system that it writes.
     fn system(&self) -> &System;
+    /// What is hidden of what it says.
+    fn mask(&self) -> Result<Mask> {
+        Mask::of(&self.system().secrets)
+    }
     /// Finds out what it can do.
     async fn prepare(&self) -> Result<()>;
     /// Whether a repeated delivery does harm.

@@ -48,6 +48,10 @@ impl Recipient for Written {
         self.0.system()
     }
 
+    fn mask(&self) -> Result<Mask> {
+        self.0.mask()
+    }
+
     async fn prepare(&self) -> Result<()> {
         Ok(())
     }
@@ -61,7 +65,7 @@ impl Recipient for Written {
     async fn check(&self) -> Result<()> {
         let settings = Settings::of(self.system())?;
         let program = self.program(&settings).await?;
-        let (mut child, input, output) = Child::start(&program, Mask::of(&self.system().secrets)?)?;
+        let (mut child, input, output) = Child::start(&program, self.mask()?)?;
         drop(input);
         let patience = patience();
         let said = tokio::time::timeout(patience, output.whole(0)).await;

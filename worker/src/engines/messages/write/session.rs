@@ -140,7 +140,7 @@ impl Session {
             settings,
             first,
         } = self.recipient.open(&self.table).await?;
-        let mask = Mask::of(&self.recipient.system().secrets)?;
+        let mask = self.recipient.mask()?;
         let name = program.name.clone();
         let started = {
             // A process ends with the thread that has started it: a lane's ends before the load is committed, one of the
