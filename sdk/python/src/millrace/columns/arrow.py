@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from typing import Any
 
 from . import types as t
@@ -17,6 +18,7 @@ from .types import Column, Type
 PHYSICAL, UNTYPED = b"millrace.physicalType", b"millrace.untyped"
 
 
+@cache
 def available() -> bool:
     """Whether pyarrow can be imported, without importing it."""
     return importlib.util.find_spec("pyarrow") is not None
@@ -109,25 +111,37 @@ def batch(columns: Sequence[Column], arrays: Sequence[Any], rows: int) -> Any:
     return pa.RecordBatch.from_struct_array(empty)
 
 
-def stream_bytes(schema: Any, batches: Iterable[Any] = ()) -> Any:
-    """An Arrow stream as one buffer, which a pipe can take without another copy."""
+def stream_bytes(schema: Any, batches: Iterable[Any] = ()) -> bytes:
+    """An Arrow stream."""
+    return b"".join(stream_pieces(schema, batches))
+
+
+def stream_pieces(schema: Any, batches: Iterable[Any] = ()) -> list[memoryview]:
+    """An Arrow stream in pieces. The columns are not copied: who writes them must be done before they change."""
     import pyarrow as pa
 
-    given = list(batches)
-    # Measured first: a buffer that grows as it is written is copied again and again.
-    measure = pa.MockOutputStream()
-    _write(measure, schema, given)
-    buffer = pa.allocate_buffer(measure.size())
-    _write(pa.FixedSizeBufferWriter(buffer), schema, given)
-    return buffer
-
-
-def _write(sink: Any, schema: Any, batches: Iterable[Any]) -> None:
-    import pyarrow as pa
-
-    with pa.ipc.new_stream(sink, schema) as writer:
+    pieces = _Pieces()
+    with pa.ipc.new_stream(pieces, schema) as writer:
         for one in batches:
             writer.write_batch(one)
+    return pieces.found
+
+
+class _Pieces:
+    """A file that keeps what is written to it as it is given."""
+
+    closed = False
+
+    def __init__(self) -> None:
+        self.found: list[memoryview] = []
+
+    def write(self, piece: Any) -> int:
+        if len(piece):
+            self.found.append(memoryview(piece).cast("B"))
+        return len(piece)
+
+    def flush(self) -> None:
+        """Everything is there already."""
 
 
 def read_stream(body: bytes) -> tuple[Any, list[Any]]:

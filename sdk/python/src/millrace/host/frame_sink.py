@@ -6,7 +6,7 @@ before it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -69,12 +69,12 @@ class FrameSink(Sink):
             self._send_lines(second[0], rows[half:], second[1])
             return
         self._refuse(refused)
-        self._send({**header, "rows": len(rows), "bytes": size}, b"".join(rows))
+        self._send({**header, "rows": len(rows), "bytes": size}, [b"".join(rows)])
 
     def _send_arrow(self, header: dict[str, Any], batch: Any, refused: list[Refused]) -> None:
         if not self._told_schema:
             self._told_schema = True
-            self._out.send({"type": "schema"}, arrow.stream_bytes(batch.schema))
+            self._out.send({"type": "schema"}, arrow.stream_pieces(batch.schema))
         if batch.nbytes > _LARGE and batch.num_rows > 1:
             half = batch.num_rows // 2
             first, second = _cut(header, refused, half)
@@ -82,12 +82,13 @@ class FrameSink(Sink):
             self._send_arrow(second[0], batch.slice(half), second[1])
             return
         self._refuse(refused)
-        body = arrow.stream_bytes(batch.schema, [batch])
+        body = arrow.stream_pieces(batch.schema, [batch])
         self._send({**header, "rows": batch.num_rows, "bytes": batch.nbytes}, body)
 
-    def _send(self, header: dict[str, Any], body: Any) -> None:
-        if len(body) > MOST_BODY:
-            raise DataError(f"a row of {len(body) >> 20} MiB; {MOST_BODY >> 20} MiB is the most that a row can have")
+    def _send(self, header: dict[str, Any], body: Sequence[bytes | memoryview]) -> None:
+        size = sum(map(len, body))
+        if size > MOST_BODY:
+            raise DataError(f"a row of {size >> 20} MiB; {MOST_BODY >> 20} MiB is the most that a row can have")
         self._out.send(header, body)
 
     def _refuse(self, refused: list[Refused]) -> None:

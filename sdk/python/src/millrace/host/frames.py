@@ -9,13 +9,16 @@ import json
 import os
 import struct
 import threading
+from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, BinaryIO
 
 _LENGTHS = struct.Struct("<II")
 MOST_HEADER, MOST_BODY = 16 << 20, 256 << 20
-#: A longer body is written while the plugin makes the next one.
-_LONG = 256 << 10
+#: Pieces that the system takes in one call.
+_AT_ONCE = 1000
 
 
 class Broken(Exception):
@@ -62,38 +65,22 @@ class Writer:
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor, self._lock = descriptor, threading.Lock()
-        self._under_way: threading.Thread | None = None
-        self._failure: OSError | None = None
 
-    def send(self, header: dict[str, Any], body: Any = b"") -> None:
-        """Writes one frame; `body` is bytes or anything with the buffer interface, which nobody changes any more.
-
-        What keeps a long one from being written is raised by the next call.
-        """
+    def send(self, header: dict[str, Any], body: Sequence[bytes | memoryview] = ()) -> None:
+        """Writes one frame, whose body may lie in several pieces."""
         text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "backslashreplace")
-        content = memoryview(body).cast("B") if len(body) else memoryview(b"")
-        if len(text) > MOST_HEADER or len(content) > MOST_BODY:
-            raise ValueError(f"a frame of {len(text)} and {len(content)} bytes is too large")
-        start = memoryview(_LENGTHS.pack(len(text), len(content)) + text)
+        length = sum(map(len, body))
+        if len(text) > MOST_HEADER or length > MOST_BODY:
+            raise ValueError(f"a frame of {len(text)} and {length} bytes is too large")
+        pieces = deque(memoryview(piece) for piece in (_LENGTHS.pack(len(text), length) + text, *body))
         with self._lock:
-            if self._under_way is not None:
-                self._under_way.join()
-                self._under_way = None
-            if self._failure is not None:
-                raise self._failure
-            if len(content) < _LONG:
-                self._write(start, content)
-            else:
-                self._under_way = threading.Thread(target=self._write_aside, args=(start, content))
-                self._under_way.start()
+            self._write(pieces)
 
-    def _write_aside(self, *parts: memoryview) -> None:
-        try:
-            self._write(*parts)
-        except OSError as error:
-            self._failure = error
-
-    def _write(self, *parts: memoryview) -> None:
-        for part in parts:
-            while part:
-                part = part[os.write(self._descriptor, part) :]
+    def _write(self, pieces: deque[memoryview]) -> None:
+        """Writes them at once, as far as the pipe has room: one by one they would wake the worker for each."""
+        while pieces:
+            written = os.writev(self._descriptor, list(islice(pieces, _AT_ONCE)))
+            while pieces and written >= len(pieces[0]):
+                written -= len(pieces.popleft())
+            if written:
+                pieces[0] = pieces[0][written:]
