@@ -172,6 +172,7 @@ def test_cells_are_read_as_they_are_written(
         b'1,"a ""b"", c",1.5,true,2024-02-29,2024-02-29 12:30:00,\r\n'
         b"\r\n"
         b"2,,,,,,\r\n"
+        b'4,5" pipe,,,,,\r\n'
         b'"3","",-2,FALSE,1969-12-31,1969-12-31T23:59:59,\r\n'
     )
     manifest = flow(f"{library}:create_reader", "users", parts=2)
@@ -183,13 +184,19 @@ def test_cells_are_read_as_they_are_written(
         {"id": 1, "name": 'a "b", c', "price": 1.5, "sold": True, "on": first.date(), "at": first},
         {"id": 2, "name": None, "price": None, "sold": None, "on": None, "at": None},
         {"id": 3, "name": None, "price": -2.0, "sold": False, "on": last.date(), "at": last},
+        {"id": 4, "name": '5" pipe', "price": None, "sold": None, "on": None, "at": None},
     ]
 
 
 @pytest.mark.parametrize(
     ("line", "wanted"),
-    [(b"4,more", "2 fields and not 3"), (b'4,"\xff",1', "`name` is no Utf8"), (b"4,x,2023-02-29", "`on` is no Date32")],
-    ids=["fields", "text", "date"],
+    [
+        (b"4,more", "2 fields and not 3"),
+        (b'4,"\xff",1', "`name` is no Utf8"),
+        (b"4,x,2023-02-29", "`on` is no Date32"),
+        (b'4,"x,2023-02-28', "not closed"),
+    ],
+    ids=["fields", "text", "date", "quote"],
 )
 def test_a_record_that_cannot_be_read_is_shown(
     line: bytes, wanted: str, run: Run, flow: Callable[..., Path], library: Path, workdir: Path
@@ -201,3 +208,4 @@ def test_a_record_that_cannot_be_read_is_shown(
     error = failure(run(flow(f"{library}:create_reader", "users"), check=False), "users")
 
     assert error["kind"] == "data" and wanted in error["message"] and '"4,' in error["message"], error
+    assert "users.csv" in error["message"], error

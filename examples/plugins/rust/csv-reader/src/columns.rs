@@ -70,21 +70,27 @@ impl Value for Date32Type {
 }
 
 macro_rules! as_arrow_reads_it {
-    ($($type:ty),*) => {
+    ($($type:ty: $digits:literal),*) => {
         $(impl Value for $type {
             fn read(cell: &[u8]) -> Option<i64> {
-                Self::parse(str::from_utf8(cell).ok()?)
+                (fraction(cell) <= $digits).then(|| Self::parse(str::from_utf8(cell).ok()?))?
             }
         })*
     };
 }
 
 as_arrow_reads_it!(
-    TimestampSecondType,
-    TimestampMillisecondType,
-    TimestampMicrosecondType,
-    TimestampNanosecondType
+    TimestampSecondType: 0,
+    TimestampMillisecondType: 3,
+    TimestampMicrosecondType: 6,
+    TimestampNanosecondType: 9
 );
+
+/// The digits of a fraction of a second: Arrow cuts off those that a type has no room for.
+fn fraction(cell: &[u8]) -> usize {
+    let fraction = cell.iter().skip_while(|byte| **byte != b'.').skip(1);
+    fraction.take_while(|byte| byte.is_ascii_digit()).count()
+}
 
 impl<T: Value> Column for PrimitiveBuilder<T> {
     fn push(&mut self, cell: &[u8]) -> Option<()> {

@@ -3,6 +3,7 @@
 //! In: `directory`, and `parts`. Out: rows, with the types that the first thousand of them show. Fields hold no line ends:
 //! a part begins behind one.
 
+mod cells;
 mod columns;
 mod part;
 
@@ -18,6 +19,9 @@ use millrace_plugin::{Batches, Config, Error, Reader, Request, Stream, arrow_sch
 use serde::Deserialize;
 
 use self::part::Part;
+
+/// Bytes of a part, at least.
+const PART: u64 = 64 * 1024;
 
 /// What a Source says in its `connection`.
 #[derive(Deserialize)]
@@ -73,8 +77,9 @@ impl Reader for CsvFiles {
             let (Some(name), Some("csv")) = (name, path.extension().and_then(|end| end.to_str())) else {
                 continue;
             };
+            let most = std::fs::metadata(&path)?.len() / PART + 1;
             streams.push(Stream {
-                partitions: self.parts,
+                partitions: self.parts.min(usize::try_from(most).unwrap_or(usize::MAX)),
                 ..Stream::new(name, self.schema(name)?)
             });
         }
@@ -92,12 +97,9 @@ impl Reader for CsvFiles {
             false => line_after(&mut file, size / parts * (part + 1), false)?,
         };
         file.seek(SeekFrom::Start(begin))?;
-        let rows = file.take(end.saturating_sub(begin));
-        Ok(Box::new(Part::new(
-            rows,
-            part == 0,
-            self.schema(&request.stream)?,
-        )?))
+        let bytes = file.take(end.saturating_sub(begin));
+        let rows = Part::new(self.path(&request.stream), bytes, self.schema(&request.stream)?)?;
+        Ok(Box::new(if part == 0 { rows.skip_header()? } else { rows }))
     }
 }
 

@@ -1,104 +1,121 @@
 //! A part of a file, batch by batch.
 //!
-//! In: bytes that begin and end with a record. Out: rows of Arrow. A record that does not fit the columns ends the load.
+//! In: bytes that begin and end with a line. Out: rows of Arrow. A line that does not fit the columns ends the load.
 
-use std::{fs::File, io::Take};
+use std::{
+    fs::File,
+    io::{BufRead, BufReader, Take},
+    path::PathBuf,
+};
 
 use millrace_plugin::{Batch, Batches, Error, arrow_array::RecordBatch, arrow_schema::SchemaRef};
-use simd_csv::{ZeroCopyByteRecord, ZeroCopyReader, ZeroCopyReaderBuilder};
 
-use crate::columns::{Column, column};
+use crate::{
+    cells::{Cells, Unclosed},
+    columns::{Column, column},
+};
 
 /// Rows of a batch.
 const ROWS: usize = 16 * 1024;
 /// Bytes that are read at once.
 const PIECE: usize = 256 * 1024;
-/// Bytes of a record that an error shows.
+/// Bytes of a line that an error shows.
 const SHOWN: usize = 60;
 
 /// A part that is read.
 pub(crate) struct Part {
-    records: ZeroCopyReader<Take<File>>,
-    columns: Columns,
-}
-
-/// Columns under construction.
-struct Columns {
+    file: PathBuf,
+    bytes: BufReader<Take<File>>,
+    line: Vec<u8>,
     schema: SchemaRef,
-    of: Vec<Box<dyn Column>>,
+    columns: Vec<Box<dyn Column>>,
 }
 
 impl Part {
-    pub(crate) fn new(bytes: Take<File>, header: bool, schema: SchemaRef) -> Result<Self, Error> {
-        let of = schema
+    pub(crate) fn new(file: PathBuf, bytes: Take<File>, schema: SchemaRef) -> Result<Self, Error> {
+        let columns = schema
             .fields()
             .iter()
             .map(|field| column(field.data_type(), ROWS));
         Ok(Self {
-            columns: Columns {
-                of: of.collect::<Result<_, _>>()?,
-                schema,
-            },
-            records: ZeroCopyReaderBuilder::with_capacity(PIECE)
-                .has_headers(header)
-                .flexible(true)
-                .from_reader(bytes),
+            columns: columns.collect::<Result<_, _>>()?,
+            schema,
+            bytes: BufReader::with_capacity(PIECE, bytes),
+            line: Vec::new(),
+            file,
         })
+    }
+
+    /// Passes over the line with the names.
+    pub(crate) fn skip_header(mut self) -> Result<Self, Error> {
+        self.advance()?;
+        Ok(self)
+    }
+
+    /// Reads the next line that is not empty, without its end; `false`: there is none.
+    fn advance(&mut self) -> Result<bool, Error> {
+        loop {
+            self.line.clear();
+            if self.bytes.read_until(b'\n', &mut self.line)? == 0 {
+                return Ok(false);
+            }
+            while let Some(b'\n' | b'\r') = self.line.last() {
+                self.line.pop();
+            }
+            if !self.line.is_empty() {
+                return Ok(true);
+            }
+        }
+    }
+
+    /// Puts the line into the columns.
+    fn take_line(&mut self) -> Result<(), String> {
+        let mut found = 0;
+        for cell in Cells::of(&self.line) {
+            let cell = cell.map_err(|Unclosed| "a quote that is not closed in its line".to_owned())?;
+            if let Some(column) = self.columns.get_mut(found) {
+                column.push(&cell).ok_or_else(|| {
+                    let field = self.schema.field(found);
+                    format!(
+                        "`{}` is no {}, as the first rows have it",
+                        field.name(),
+                        field.data_type()
+                    )
+                })?;
+            }
+            found += 1;
+        }
+        match found == self.columns.len() {
+            true => Ok(()),
+            false => Err(format!("{found} fields and not {}", self.columns.len())),
+        }
+    }
+
+    fn error(&self, what: &str) -> Error {
+        let begins = String::from_utf8_lossy(&self.line[..self.line.len().min(SHOWN)]);
+        Error::data(format!(
+            "{}: {what}, in the line that begins with {begins:?}",
+            self.file.display()
+        ))
+        .advice("correct the line; the `file` connector reads more kinds of CSV, and refuses single rows")
     }
 }
 
 impl Batches for Part {
     fn schema(&self) -> SchemaRef {
-        self.columns.schema.clone()
+        self.schema.clone()
     }
 
     fn next(&mut self) -> Result<Option<Batch>, Error> {
         let mut rows = 0;
-        while rows < ROWS
-            && let Some(record) = self.records.read_byte_record().map_err(Error::data)?
-        {
-            self.columns.push(&record)?;
+        while rows < ROWS && self.advance()? {
+            self.take_line().map_err(|what| self.error(&what))?;
             rows += 1;
         }
-        match rows {
-            0 => Ok(None),
-            _ => Ok(Some(self.columns.take()?.into())),
+        if rows == 0 {
+            return Ok(None);
         }
-    }
-}
-
-impl Columns {
-    fn push(&mut self, record: &ZeroCopyByteRecord<'_>) -> Result<(), Error> {
-        let wrong = |what: String| {
-            let begins = String::from_utf8_lossy(&record.as_slice()[..record.as_slice().len().min(SHOWN)]);
-            Error::data(format!("{what}, in the record that begins with {begins:?}"))
-        };
-        if record.len() != self.of.len() {
-            return Err(wrong(format!(
-                "{} fields and not {}",
-                record.len(),
-                self.of.len()
-            )));
-        }
-        for (at, (column, cell)) in self.of.iter_mut().zip(record.iter()).enumerate() {
-            let taken = match cell.first() {
-                Some(b'"') => column.push(&record.unescape(at).unwrap_or_default()),
-                _ => column.push(cell),
-            };
-            taken.ok_or_else(|| {
-                let field = self.schema.field(at);
-                wrong(format!(
-                    "`{}` is no {} as those before",
-                    field.name(),
-                    field.data_type()
-                ))
-            })?;
-        }
-        Ok(())
-    }
-
-    fn take(&mut self) -> Result<RecordBatch, Error> {
-        let arrays = self.of.iter_mut().map(|column| column.take()).collect();
-        Ok(RecordBatch::try_new(self.schema.clone(), arrays)?)
+        let arrays = self.columns.iter_mut().map(|column| column.take()).collect();
+        Ok(Some(RecordBatch::try_new(self.schema.clone(), arrays)?.into()))
     }
 }

@@ -68,7 +68,7 @@ class Writer:
 
     def send(self, header: dict[str, Any], body: Sequence[bytes | memoryview] = ()) -> None:
         """Writes one frame, whose body may lie in several pieces."""
-        text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "backslashreplace")
+        text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
         length = sum(map(len, body))
         if len(text) > MOST_HEADER or length > MOST_BODY:
             raise ValueError(f"a frame of {len(text)} and {length} bytes is too large")

@@ -93,7 +93,7 @@ def asset(header: dict[str, Any], columns: Sequence[Column], schema: Any = None)
 
 
 def _files(given: Any, plugin: str) -> list[dict[str, Any]]:
-    found = [] if given is None else [given] if isinstance(given, dict) else given
+    found = [given] if isinstance(given, dict) else given
     if not isinstance(found, (list, tuple)) or not all(isinstance(one, dict) for one in found):
         raise TypeError(f"{plugin}.write_batch returns a list of dictionaries, not {type(given).__name__}")
     return [dict(copied(_plain_paths(one), f"the file metadata of {plugin}")) for one in found]

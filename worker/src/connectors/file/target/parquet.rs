@@ -13,7 +13,7 @@ use std::{collections::HashSet, io::Write, sync::Arc};
 use arrow::{
     array::ArrayRef,
     compute::{CastOptions, cast_with_options},
-    datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit},
+    datatypes::{DataType, Field, IntervalUnit, Schema, SchemaRef, TimeUnit},
     record_batch::{RecordBatch, RecordBatchOptions},
     row::{RowConverter, SortField},
 };
@@ -41,6 +41,13 @@ pub(super) struct ParquetFile<W: Write + Send + Clone> {
 impl<W: Write + Send + Clone> ParquetFile<W> {
     /// A file of these columns, not begun.
     pub(super) fn new(schema: &SchemaRef, config: &FileTargetConfig, sink: W) -> Result<Self> {
+        if let Some(field) = schema.fields().iter().find(|field| foreign(field.data_type())) {
+            let (name, type_) = (field.name(), field.data_type());
+            return Err(
+                Error::config(format!("column `{name}`: Parquet cannot hold {type_}"))
+                    .advice("leave the column out, or make another type of it where it is read"),
+            );
+        }
         let properties = WriterProperties::builder()
             .set_compression(compression(config)?)
             .set_max_row_group_row_count(Some(config.row_group_rows))
@@ -159,6 +166,19 @@ fn timed(field: &Field) -> Field {
         other => other.clone(),
     };
     field.clone().with_data_type(type_)
+}
+
+/// Whether a type is, or holds, one for which there is no place in Parquet.
+fn foreign(type_: &DataType) -> bool {
+    match type_ {
+        DataType::Union(..) | DataType::Interval(IntervalUnit::MonthDayNano) => true,
+        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
+            foreign(item.data_type())
+        }
+        DataType::Struct(fields) => fields.iter().any(|field| foreign(field.data_type())),
+        DataType::Map(entries, _) => foreign(entries.data_type()),
+        _ => false,
+    }
 }
 
 /// How many values there are in the sample.

@@ -8,7 +8,7 @@ use arrow::{
         TimestampSecondArray,
     },
     buffer::OffsetBuffer,
-    datatypes::{Schema, Time32MillisecondType, TimestampMillisecondType},
+    datatypes::{Schema, Time32MillisecondType, TimestampMillisecondType, UnionFields, UnionMode},
 };
 use bytes::Bytes;
 use parquet::{arrow::arrow_reader::ParquetRecordBatchReaderBuilder, file::metadata::ParquetMetaData};
@@ -168,5 +168,20 @@ fn times_of_seconds_are_written_as_times() {
     assert_eq!(
         read.column(2).as_list::<i32>().value(0).as_ref(),
         read.column(0).as_ref()
+    );
+}
+
+#[test]
+fn a_type_that_parquet_does_not_have_is_refused_by_column() {
+    let union = DataType::Union(UnionFields::empty(), UnionMode::Sparse);
+    let item = Arc::new(Field::new("item", union, true));
+    let schema = Arc::new(Schema::new(vec![Field::new("odd", DataType::List(item), true)]));
+    let config = serde_json::from_value(serde_json::json!({"url": "out/{stream}"})).unwrap();
+    let error = ParquetFile::new(&schema, &config, Sink::default()).err().unwrap();
+    assert!(
+        error
+            .message
+            .starts_with("column `odd`: Parquet cannot hold List"),
+        "{error}"
     );
 }
