@@ -6,6 +6,7 @@ In: requests. Out: frames. A failure of the plugin is an answer, after which the
 from __future__ import annotations
 
 import contextlib
+import gc
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -94,6 +95,9 @@ class Session:
         else:
             self._kind = kinds.kind_of(load(header["plugin"], kinds.BASES), self._config)
             ready = self._kind.ready()
+        # What is there by now stays: no need to look through it for garbage whenever a plugin has made many objects.
+        gc.collect()
+        gc.freeze()
         return {"type": "ready", "protocol": PROTOCOL, **ready}
 
     def _reader(self) -> kinds.Kind:
