@@ -105,8 +105,11 @@ fn answer(
             let (schema, mut header) = plugin.read(&request.header)?;
             header["type"] = json!("schema");
             pipe.write(&header, &pipe::schema(&schema)?)?;
+            let mut batch = 0;
             while let Some((rows, mut header)) = plugin.next()? {
+                batch += 1;
                 header["type"] = json!("batch");
+                header["batch"] = json!(batch);
                 pipe.write_batch(header, &rows)?;
             }
             pipe.write(&json!({ "type": "end" }), &[])

@@ -141,6 +141,7 @@ impl Pipe {
                     first.as_object_mut().and_then(|fields| fields.remove(name));
                 }
                 self.write_batch(first, &rows.slice(0, count / 2))?;
+                header["row"] = json!(header["row"].as_u64().unwrap_or_default() + count as u64 / 2);
                 self.write_batch(header, &rows.slice(count / 2, count - count / 2))
             }
         }

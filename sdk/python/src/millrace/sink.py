@@ -36,6 +36,8 @@ class Sink:
     closed: threading.Event = field(default_factory=threading.Event)
     #: The number of the batch that is being made, counted from 1: errors name it.
     batch: int = 1
+    #: The rows of it that were sent.
+    row: int = 0
     #: The state at the end.
     last: Any = ABSENT
     _closed_at: float | None = None
@@ -50,7 +52,7 @@ class Sink:
             last = piece
         if last is not None or state is not ABSENT:
             self._take(last, state, metadata)
-        self.batch += 1
+        self.batch, self.row = self.batch + 1, 0
 
     @property
     def overdue(self) -> bool:

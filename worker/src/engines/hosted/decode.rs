@@ -4,6 +4,8 @@
 //! those of the load is laid out as they are: what it lacks is null, and a row that has more than they hold is unfit.
 
 mod refused;
+#[cfg(test)]
+mod tests;
 
 use std::{collections::BTreeMap, io::Cursor, sync::Arc};
 
@@ -11,7 +13,7 @@ use arrow::{
     array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, new_null_array},
     buffer::Buffer,
     compute::{CastOptions, cast_with_options, concat, concat_batches},
-    datatypes::{DataType, FieldRef, Schema, SchemaRef},
+    datatypes::{DataType, FieldRef, Fields, Schema, SchemaRef},
     ipc::reader::{StreamDecoder, StreamReader},
 };
 use bytes::Bytes;
@@ -20,9 +22,10 @@ use serde_json::{Value, json};
 pub(super) use self::refused::Refusals;
 use super::super::{frame::Frame, host};
 use crate::{
-    connector::{Op, Payload, Refused, UnfitRow},
+    connector::{Op, Payload, UnfitRow},
+    engine::rows::{Misfit, refuse},
     error::{Error, Result},
-    formats::{Place, ndjson, row_json},
+    formats::{Place, ndjson},
     types::{arrow_schema, type_name},
 };
 
@@ -46,10 +49,18 @@ pub(super) fn schema(bytes: &[u8]) -> Result<SchemaRef> {
 /// # Errors
 /// `bug` where they cannot be read.
 pub(super) fn schema_of(frame: &Frame) -> Result<SchemaRef> {
-    match is_json(frame) {
-        true => Ok(data(&*arrow_schema(&host::columns(&frame.header)?)?)),
-        false => schema(&frame.body),
-    }
+    let schema = match is_json(frame) {
+        true => data(&*arrow_schema(&host::columns(&frame.header)?)?),
+        false => schema(&frame.body)?,
+    };
+    Ok(nullable(&schema))
+}
+
+/// The columns of a load: whatever a plugin says of them, a value that is refused leaves a null.
+pub(super) fn nullable(schema: &Schema) -> SchemaRef {
+    let fields = schema.fields().iter();
+    let nullable = fields.map(|field| field.as_ref().clone().with_nullable(true));
+    Arc::new(Schema::new(nullable.collect::<Vec<_>>()))
 }
 
 /// Without the columns that are about rows.
@@ -95,15 +106,23 @@ pub(super) fn payload(frame: &Frame, columns: &SchemaRef, refused: &mut Refusals
         .cloned()
         .filter(|position| !position.is_null());
     payload.bytes = frame.header["bytes"].as_u64().unwrap_or(frame.body.len() as u64);
-    if let Some(metadata) = frame.header["metadata"]
-        .as_object()
-        .filter(|metadata| !metadata.is_empty())
-    {
-        payload.metadata = BTreeMap::from([("metadata", Value::Object(metadata.clone()))]);
-    }
+    payload.metadata = place(&frame.header);
     let mut payload = fit(payload, columns)?;
     refused.mark(&mut payload)?;
     Ok(payload)
+}
+
+/// Where the first row of a frame stands: the batch that the plugin gave, and the number in it.
+fn place(header: &Value) -> BTreeMap<&'static str, Value> {
+    let first = json!(header["row"].as_u64().unwrap_or_default());
+    let batch = header["batch"].as_u64().map(|batch| ("batch", json!(batch)));
+    let metadata = header["metadata"].as_object().filter(|own| !own.is_empty());
+    let metadata = metadata.map(|own| ("metadata", Value::Object(own.clone())));
+    [("row", first)]
+        .into_iter()
+        .chain(batch)
+        .chain(metadata)
+        .collect()
 }
 
 /// The rows in an Arrow stream, as one batch.
@@ -165,6 +184,10 @@ pub(super) fn join(mut one: Payload, other: Payload) -> Result<Payload> {
     }));
     one.refused.extend(other.refused);
     one.bytes += other.bytes;
+    if one.metadata.get("batch") != other.metadata.get("batch") {
+        // Rows are counted from the first on: those of another batch have other numbers there.
+        one.metadata.remove("row");
+    }
     Ok(one)
 }
 
@@ -191,8 +214,10 @@ fn operations(ops: &ArrayRef) -> Result<Vec<Op>> {
 /// Lays a payload out in the columns of its load.
 fn fit(mut payload: Payload, columns: &SchemaRef) -> Result<Payload> {
     let batch = payload.batch;
-    if batch.schema().fields() == columns.fields() {
-        payload.batch = batch.with_schema(columns.clone())?;
+    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    if alike(batch.schema().fields(), columns.fields()) {
+        let arrays = batch.columns().to_vec();
+        payload.batch = RecordBatch::try_new_with_options(columns.clone(), arrays, &options)?;
         return Ok(payload);
     }
     let mut arrays = Vec::with_capacity(columns.fields().len());
@@ -227,12 +252,19 @@ fn fit(mut payload: Payload, columns: &SchemaRef) -> Result<Payload> {
             }
         }
     }
-    for (row, whys) in wrong {
-        payload.unfit.push(unfit(&batch, row, &whys, columns)?);
-    }
-    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    payload
+        .unfit
+        .extend(unfit(&batch, wrong, columns, &payload.metadata)?);
     payload.batch = RecordBatch::try_new_with_options(columns.clone(), arrays, &options)?;
     Ok(payload)
+}
+
+/// Whether columns are the same, whatever else is said of them.
+fn alike(one: &Fields, other: &Fields) -> bool {
+    let same = |(one, other): (&FieldRef, &FieldRef)| {
+        one.name() == other.name() && one.data_type() == other.data_type()
+    };
+    one.len() == other.len() && one.iter().zip(other).all(same)
 }
 
 /// A column of another type, where each value is one of it, too; null where it is not.
@@ -255,28 +287,33 @@ fn exact(array: &ArrayRef, wanted: &DataType) -> Result<ArrayRef> {
     })
 }
 
+/// The rows with something `wrong`; one that has a column beyond those of its load is never delivered.
 fn unfit(
     batch: &RecordBatch,
-    row: usize,
-    whys: &[(String, String)],
+    wrong: BTreeMap<usize, Vec<(String, String)>>,
     columns: &SchemaRef,
-) -> Result<UnfitRow> {
-    let reasons: Vec<String> = whys
-        .iter()
-        .map(|(column, why)| format!("`{column}`: {why}"))
-        .collect();
-    let foreseen = whys.iter().all(|(column, _)| columns.index_of(column).is_ok());
-    Ok(UnfitRow {
-        row,
-        columns: match foreseen {
-            true => whys.iter().map(|(column, _)| column.clone()).collect(),
-            false => Vec::new(),
-        },
-        letter: Refused {
+    metadata: &BTreeMap<&'static str, Value>,
+) -> Result<Vec<UnfitRow>> {
+    let misfit = |(row, whys): (&usize, &Vec<(String, String)>)| {
+        let reasons: Vec<_> = whys
+            .iter()
+            .map(|(column, why)| format!("`{column}`: {why}"))
+            .collect();
+        Misfit {
+            row: *row,
+            kind: "type",
             reason: reasons.join("; "),
-            kind: "type".to_owned(),
-            place: BTreeMap::from([("row".to_owned(), json!(row))]),
-            row: Value::Object(row_json(batch, row)?),
-        },
-    })
+        }
+    };
+    let letters = refuse(batch, wrong.iter().map(misfit).collect(), metadata)?;
+    let unfit = wrong.into_iter().zip(letters).map(|((row, whys), letter)| {
+        let foreseen = whys.iter().all(|(column, _)| columns.index_of(column).is_ok());
+        let of_values = whys.into_iter().filter(|_| foreseen);
+        UnfitRow {
+            row,
+            columns: of_values.map(|(column, _)| column).collect(),
+            letter,
+        }
+    });
+    Ok(unfit.collect())
 }

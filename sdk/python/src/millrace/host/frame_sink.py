@@ -38,7 +38,7 @@ class FrameSink(Sink):
         self._out.send({"type": "rewound"})
 
     def _take(self, piece: Any, state: Any, metadata: dict[str, Any] | None) -> None:
-        header: dict[str, Any] = {"type": "batch", "rows": 0, "bytes": 0}
+        header: dict[str, Any] = {"type": "batch", "batch": self.batch, "rows": 0, "bytes": 0}
         if metadata:
             header["metadata"] = metadata
         if state is not ABSENT:
@@ -89,7 +89,8 @@ class FrameSink(Sink):
         size = sum(map(len, body))
         if size > MOST_BODY:
             raise DataError(f"a row of {size >> 20} MiB; {MOST_BODY >> 20} MiB is the most that a row can have")
-        self._out.send(header, body)
+        self._out.send({**header, "row": self.row}, body)
+        self.row += header["rows"]
 
     def _refuse(self, refused: list[Refused]) -> None:
         for start in range(0, len(refused), _REFUSED_AT_ONCE):

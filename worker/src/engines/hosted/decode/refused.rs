@@ -10,11 +10,12 @@ use std::collections::BTreeMap;
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{OP, WATERMARK};
 use crate::{
     connector::{Payload, Refused, UnfitRow},
+    engine::rows::place,
     engines::frame::Frame,
     error::{Error, Result},
 };
@@ -62,7 +63,8 @@ impl Refusals {
         Ok(())
     }
 
-    /// Marks the rows in their batch, in order and each once, and adds those that are not in it.
+    /// Marks the rows in their batch, in order and each once, and adds those that are not in it. A letter of the host's comes
+    /// before what else is wrong with its row: it has the row as the plugin gave it.
     ///
     /// # Errors
     /// `bug` where the batch has no such row.
@@ -74,13 +76,16 @@ impl Refusals {
                 "row {at} is refused of a batch of {rows} rows"
             )));
         }
-        if let Some(metadata) = payload.metadata.get("metadata") {
-            for letter in self.letters() {
-                letter.place.insert("metadata".to_owned(), metadata.clone());
-            }
+        self.unfit.append(&mut payload.unfit);
+        for unfit in &mut self.unfit {
+            unfit.letter.place = place(&payload.metadata, unfit.row);
+        }
+        for letter in &mut self.lost {
+            letter.place = place(&payload.metadata, 0);
+            letter.place.remove("row");
         }
         payload.refused.append(&mut self.lost);
-        payload.unfit.append(&mut self.unfit);
+        payload.unfit = std::mem::take(&mut self.unfit);
         payload.unfit.sort_by_key(|unfit| unfit.row);
         payload.unfit.dedup_by(|later, first| {
             let same = later.row == first.row;
@@ -106,11 +111,6 @@ impl Refusals {
         self.mark(&mut payload)?;
         Ok((!payload.refused.is_empty()).then_some(payload))
     }
-
-    fn letters(&mut self) -> impl Iterator<Item = &mut Refused> {
-        let unfit = self.unfit.iter_mut().map(|unfit| &mut unfit.letter);
-        unfit.chain(&mut self.lost)
-    }
 }
 
 impl Told {
@@ -133,9 +133,11 @@ impl Told {
             true => Vec::new(),
             false => std::mem::take(&mut self.columns),
         };
-        let mut letter = self.letter();
-        letter.place.insert("row".to_owned(), json!(row));
-        UnfitRow { row, columns, letter }
+        UnfitRow {
+            row,
+            columns,
+            letter: self.letter(),
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use arrow::{
     array::{Int64Array, RecordBatch},
@@ -38,7 +38,11 @@ fn row(at: usize, columns: &[&str], reason: &str) -> Value {
 #[test]
 fn rows_of_the_batch_are_unfit_and_others_are_lost() {
     let mut payload = batch(3);
-    payload.metadata.insert("metadata", json!({ "page": 7 }));
+    payload.metadata = BTreeMap::from([
+        ("batch", json!(5)),
+        ("row", json!(100)),
+        ("metadata", json!({ "page": 7 })),
+    ]);
     let mut refusals =
         told(&json!([{ "row": 5, "reason": "no row" }, row(2, &["a"], "a: x"), row(0, &["b"], "b: y")]));
 
@@ -55,25 +59,27 @@ fn rows_of_the_batch_are_unfit_and_others_are_lost() {
         (letter.reason.as_str(), &letter.row),
         ("a: x", &json!({ "id": 2 }))
     );
+    let place = json!({ "batch": 5, "row": 102, "metadata": { "page": 7 } });
+    assert_eq!(json!(letter.place), place);
+    let [lost] = payload.refused.as_slice() else {
+        panic!("{:?}", payload.refused)
+    };
+    assert_eq!(lost.kind, "type");
     assert_eq!(
-        (&letter.place["row"], &letter.place["metadata"]),
-        (&json!(2), &json!({ "page": 7 }))
-    );
-    assert_eq!(
-        (payload.refused.len(), payload.refused[0].kind.as_str()),
-        (1, "type")
+        json!(lost.place),
+        json!({ "batch": 5, "metadata": { "page": 7 } })
     );
     // Told once.
     assert!(refusals.rest(&payload.batch.schema()).unwrap().is_none());
 }
 
 #[test]
-fn a_row_is_marked_once_with_all_that_is_wrong() {
+fn a_row_is_marked_once_with_all_that_is_wrong_and_as_the_plugin_gave_it() {
     let mut payload = batch(1);
     let letter = Refused {
         reason: "c: z".to_owned(),
         kind: "type".to_owned(),
-        place: std::collections::BTreeMap::new(),
+        place: BTreeMap::new(),
         row: Value::Null,
     };
     payload.unfit = vec![UnfitRow {
@@ -87,8 +93,9 @@ fn a_row_is_marked_once_with_all_that_is_wrong() {
     let [unfit] = payload.unfit.try_into().unwrap();
     assert_eq!(
         (unfit.columns, unfit.letter.reason.as_str()),
-        (vec!["c".to_owned(), "a".to_owned()], "c: z; a: x")
+        (vec!["a".to_owned(), "c".to_owned()], "a: x; c: z")
     );
+    assert_eq!(unfit.letter.row, json!({ "id": 0 }));
 }
 
 #[test]
