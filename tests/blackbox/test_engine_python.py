@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 import signal
 import sys
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 from harness import Millrace, Result, Spec, duck
 from kit import FileSink, expect, same_rows, wait_until
-from plugins import CONNECTORS, alive, descendants, engine_manifest, journal, keyed, records, write_rows
+from plugins import CONNECTORS, alive, descendants, engine_manifest, failure, journal, keyed, records, write_rows
 
 Run = Callable[..., Result]
 # An interpreter with pyarrow.
@@ -226,6 +227,46 @@ def test_a_row_whose_value_does_not_fit_is_refused_alone(
     letters = list(workdir.glob("out/**/_refused/**/*.ndjson"))
     text = "".join(path.read_text() for path in letters)
     assert text.count("\n") == 2 and "51.5" in text and "version" in text, text
+    # Batches are counted from 1, and their rows from 0.
+    assert [json.loads(line)["place"] for line in text.splitlines()] == [
+        {"batch": 1, "row": 6},
+        {"batch": 6, "row": 0},
+    ]
+
+
+ODD = """
+from millrace import BaseReader
+class Odd(BaseReader):
+    def extract(self, state_manager=None):
+        yield [{}, ["a", "list"], {None: 1}, {3: 4}, {"half \\ud800": 5}]
+        yield [{"id": 1, "name": "a"}] * self.connection["good"]
+"""
+
+
+@pytest.mark.parametrize("env", [{}, ARROW], ids=["python3", "with pyarrow"])
+def test_rows_without_columns_are_refused_and_those_after_them_are_delivered(
+    env: dict[str, str], run: Run, flow: Callable[..., Path], workdir: Path, files: FileSink
+) -> None:
+    (workdir / "odd.py").write_text(ODD)
+    manifest = flow("./odd.py:Odd", good=1)
+
+    expect(run(manifest, env=env).stream("items"), read=6, inserted=1, refused=5)
+
+    same_rows(files.table(manifest, "items"), [{"id": 1, "name": "a"}])
+    (letters,) = workdir.glob("out/**/_refused/**/*.ndjson")
+    assert [json.loads(line)["place"] for line in letters.read_text().splitlines()] == [{"batch": 1}] * 5
+
+
+def test_nothing_but_rows_without_columns_is_told_with_the_batch_and_what_to_do(
+    run: Run, flow: Callable[..., Path], workdir: Path
+) -> None:
+    (workdir / "odd.py").write_text(ODD)
+
+    error = failure(run(flow("./odd.py:Odd", good=0), check=False))
+
+    assert error["kind"] == "data" and "schema" in error["advice"], error
+    assert "stream items" in error["message"] and '"batch":1' in error["message"], error
+    assert "the key None is not a text" in error["message"] or "a row is a dictionary" in error["message"], error
 
 
 def test_an_unknown_engine_or_no_reader_is_refused_before_anything_is_read(

@@ -194,6 +194,33 @@ def test_rows_may_be_other_things_than_dictionaries_and_what_is_no_row_is_refuse
     assert [one.row for one in batch.refused] == ["no row", {3: 4}, 5]
 
 
+@pytest.mark.parametrize("with_arrow", [True, False])
+def test_a_row_whose_keys_cannot_be_names_is_refused_alone(with_arrow: bool) -> None:
+    odd: list[Any] = [{None: 1}, {3: 4}, {"half \ud800": 5}]
+    for rows in ([{"x": 1}, *odd], [*odd, {"x": 1}]):
+        batch = took(rows, with_arrow=with_arrow)
+        assert (batch.rows, [column.name for column in batch.columns]) == (1, ["x"])
+        assert [(one.row, one.at) for one in batch.refused] == [(row, None) for row in odd]
+    assert reasons(took(odd, with_arrow=with_arrow)) == [
+        ("", "the key None is not a text that UTF-8 can hold"),
+        ("", "the key 3 is not a text that UTF-8 can hold"),
+        ("", "the key 'half \\ud800' is not a text that UTF-8 can hold"),
+    ]
+
+
+def test_a_part_whose_name_cannot_be_written_refuses_its_row_alone() -> None:
+    batch = took([{"x": {"half \ud800": 1}}, {"x": {"y": 1}}])
+    assert [one.at for one in batch.refused] == [0]
+    assert values(batch, "x") == ['{"y":1}']
+
+
+def test_a_row_without_columns_is_refused_while_none_is_known() -> None:
+    batch = took([{}])
+    assert (batch.rows, reasons(batch)) == (0, [("", "a row without columns, and no row before it has any")])
+    assert took([{}], [{"x": 1}]).arrow().to_pylist() == [{"x": 1}]
+    assert took([{"x": 1}], [{}]).arrow().to_pylist() == [{"x": None}]
+
+
 DECLARED = [
     {"name": "id", "logicalType": "integer", "physicalType": "int32"},
     {"name": "price", "logicalType": "number", "physicalType": "decimal(6,2)"},

@@ -117,6 +117,23 @@ def test_a_batch_too_large_for_a_frame_is_cut(host: Host, plugin: Write) -> None
     assert [(h["rows"], h.get("position")) for h, _ in answers if h["type"] == "batch"] == [(1, None), (1, {"n": 1})]
 
 
+def test_each_frame_tells_its_place_in_what_the_plugin_gave(host: Host, plugin: Write) -> None:
+    text = "yield [{'a': n} for n in range(8193)]; yield []; yield pa.table({'a': [1, 2]}); yield [7, {}]"
+    host.start(plugin(READER % ("def", text)))
+    places = [(h["batch"], h["row"], h["rows"]) for h, _ in host.read() if h["type"] == "batch"]
+    assert places == [(1, 0, 8192), (1, 8192, 1), (3, 0, 2), (4, 0, 1)]
+
+
+def test_rows_without_columns_come_before_those_that_tell_them(host: Host, plugin: Write) -> None:
+    text = "yield [{}, [1], {None: 2}]; state_manager.set('n', 1); yield [{3: 4}]; yield [{'a': 1}]"
+    host.start(plugin(READER % ("def", text)))
+    answers = host.read()
+    assert types(answers)[1:] == ["refused", "batch", "refused", "batch", "schema", "batch", "end"]
+    assert rows(answers) == [{"a": 1}] and positions(answers)[0] == {"n": 1}
+    refused = [one["row"] for header, _ in answers if header["type"] == "refused" for one in header["rows"]]
+    assert refused == [[1], {"None": 2}, {}, {"3": 4}]
+
+
 def test_a_row_too_large_for_a_frame_is_told(host: Host, plugin: Write) -> None:
     host.start(plugin(READER % ("def", "yield [{'a': 1, 'b': 'x'}]; yield [{'a': 2, 'b': 'x' * (300 << 20)}]")))
     error = host.read()[-1][0]

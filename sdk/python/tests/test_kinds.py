@@ -54,6 +54,31 @@ def test_a_generic_source_tells_rows_deletes_and_the_greatest_watermark() -> Non
     assert delta.states == [None]
 
 
+class Odd(GenericSource):
+    def full_load(self) -> Iterator[Any]:
+        yield 1, {"name": "a"}, 1
+        yield 2, ["no", "row"], 2
+        yield 3, {"name": "c", None: 1}, 3
+
+
+def test_a_row_of_a_generic_source_that_is_none_is_refused_alone() -> None:
+    found = read(Odd)
+    assert [row["name"] for row in found.rows] == ["a"]
+    assert [one.row for one in found.refused] == [
+        ["no", "row"],
+        {"_key": 3, "name": "c", None: 1, "_millrace_watermark": 3},
+    ]
+
+
+def test_a_generic_source_without_deltas_has_full_loads_alone() -> None:
+    # With a state the next load would be a delta.
+    assert read(Odd).state is None
+    with pytest.raises(ConfigError, match="Odd has no method `delta_load`") as found:
+        read(Odd, load="delta")
+    assert "write `delta_load(self, last_watermark)`" in str(found.value.advice)
+    assert "millrace run --full" in str(found.value.advice)
+
+
 def test_a_generic_source_tells_its_intervals() -> None:
     ready = kind_of(Users, {}).ready()
     assert (ready["fullLoadInterval"], ready["deltaLoadInterval"]) == (3600, 2)

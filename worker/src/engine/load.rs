@@ -12,6 +12,7 @@ use std::{path::Path, sync::Arc, time::Instant};
 use arrow::datatypes::SchemaRef;
 use jiff::Timestamp;
 use millrace_crds::{flow::WriteMode, plan::Plan};
+use serde_json::json;
 
 use self::commit::Delivery;
 use super::{
@@ -187,16 +188,26 @@ async fn nothing(target: &Target<'_>, load: &dyn Load) -> Result<Counts> {
     for partition in 0..load.partitions() {
         let mut reader = load.read(partition).await?;
         while let Some(payload) = reader.next().await? {
-            if payload.batch.num_rows() + payload.refused.len() > 0 {
-                return Err(Error::bug(format!(
-                    "stream {}: rows without columns",
-                    target.stream.name
-                )));
+            if let Some(letter) = payload.refused.first() {
+                return Err(nameless(
+                    target,
+                    &format!("{} ({})", letter.reason, json!(letter.place)),
+                ));
+            }
+            if payload.batch.num_rows() > 0 {
+                return Err(nameless(target, "they are empty"));
             }
         }
     }
     target.progress.enter(Phase::Done);
     Ok(Counts::default())
+}
+
+/// Rows came, and no columns.
+fn nameless(target: &Target<'_>, why: &str) -> Error {
+    let stream = &target.stream.name;
+    Error::data(format!("stream {stream}: no columns are known, since its first rows have none: {why}"))
+        .advice("mend these rows at the source, or declare the columns in the stream's `schema`: then rows that do not fit go to the dead letter")
 }
 
 fn dead_letters(setting: &Setting, target: &Target<'_>) -> DeadLetters {

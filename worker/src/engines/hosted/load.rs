@@ -4,8 +4,9 @@
 //! parts are read, the position after them. A host may answer with parts of its own: [`super::found`].
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use arrow::datatypes::SchemaRef;
@@ -37,12 +38,10 @@ pub(super) struct HostLoad {
     ends: Arc<Mutex<BTreeMap<usize, Position>>>,
 }
 
-/// A host at work.
+/// A host at work, and what it has sent already.
 struct Begun {
     host: Host,
-    next: Option<Frame>,
-    /// Of the batch to come.
-    refused: Refusals,
+    held: VecDeque<Frame>,
 }
 
 impl Begun {
@@ -50,8 +49,7 @@ impl Begun {
     fn anew(host: Host) -> Self {
         Self {
             host,
-            next: None,
-            refused: Refusals::default(),
+            held: VecDeque::new(),
         }
     }
 }
@@ -61,7 +59,7 @@ enum Parts {
     /// By number.
     Numbered {
         count: usize,
-        /// The hosts of the first parts, and what they have sent already.
+        /// The hosts of the first parts.
         begun: Mutex<BTreeMap<usize, Begun>>,
     },
     /// By the host that began it.
@@ -82,7 +80,8 @@ impl HostLoad {
         count: usize,
         known: SchemaRef,
     ) -> Result<Self> {
-        let (mut schema, mut estimate, mut first) = (known, Estimate::default(), Some(host));
+        let (mut schema, mut estimate, mut first) =
+            (decode::nullable(&known), Estimate::default(), Some(host));
         let (mut begun, mut found) = (BTreeMap::new(), None);
         for part in 0..count {
             let mut host = match first.take() {
@@ -90,7 +89,7 @@ impl HostLoad {
                 None => opener.host().await?,
             };
             ask(&mut host, stream, range, part, count).await?;
-            let start = Start::of(&mut host, &schema).await?;
+            let start = Start::of(&mut host, &schema, READING, Some(patience())).await?;
             schema = start.schema;
             if part == 0 {
                 estimate = start.estimate;
@@ -99,8 +98,8 @@ impl HostLoad {
                 found = Some(parts.read_by(host));
                 break;
             }
-            let (next, refused) = (Some(start.next), start.refused);
-            begun.insert(part, Begun { host, next, refused });
+            let held = start.held;
+            begun.insert(part, Begun { host, held });
             if !schema.fields().is_empty() {
                 break;
             }
@@ -118,44 +117,53 @@ impl HostLoad {
     }
 }
 
-/// What a host says before its first batch, or its end.
-struct Start {
-    schema: SchemaRef,
+/// What a host says before its first rows, or its end.
+pub(super) struct Start {
+    pub(super) schema: SchemaRef,
     found: Option<Found>,
     estimate: Estimate,
-    next: Frame,
-    refused: Refusals,
+    /// Frames that are to be read again: what comes after the columns, and what is refused before they are known.
+    pub(super) held: VecDeque<Frame>,
 }
 
 impl Start {
-    async fn of(host: &mut Host, known: &SchemaRef) -> Result<Self> {
-        let (mut schema, mut found) = (known.clone(), None);
-        let (mut estimate, mut refused) = (Estimate::default(), Refusals::default());
+    pub(super) async fn of(
+        host: &mut Host,
+        known: &SchemaRef,
+        doing: &str,
+        patience: Option<Duration>,
+    ) -> Result<Self> {
+        let mut start = Self {
+            schema: known.clone(),
+            found: None,
+            estimate: Estimate::default(),
+            held: VecDeque::new(),
+        };
         loop {
-            let frame = host.next(READING, Some(patience())).await?;
+            let frame = host.next(doing, patience).await?;
             match frame.kind.as_str() {
-                "estimate" => estimate.rows = frame.header["rows"].as_u64(),
+                "estimate" => start.estimate.rows = frame.header["rows"].as_u64(),
                 "schema" => {
-                    schema = decode::schema_of(&frame)?;
-                    found = Found::of(host, &frame)?;
+                    start.schema = decode::schema_of(&frame)?;
+                    start.found = Found::of(host, &frame)?;
                 }
-                "refused" => refused.take(&frame)?,
-                _ => {
-                    if frame.kind == "batch" && schema.fields().is_empty() && !frame.body.is_empty() {
-                        schema = decode::schema_of(&frame)?;
+                kind => {
+                    let more = ["refused", "batch"].contains(&kind) && start.held.len() < MOST_HELD;
+                    if kind == "batch" && start.schema.fields().is_empty() && !frame.body.is_empty() {
+                        start.schema = decode::schema_of(&frame)?;
                     }
-                    return Ok(Self {
-                        schema,
-                        found,
-                        estimate,
-                        next: frame,
-                        refused,
-                    });
+                    start.held.push_back(frame);
+                    if !more || !start.schema.fields().is_empty() {
+                        return Ok(start);
+                    }
                 }
             }
         }
     }
 }
+
+/// Frames of refused rows that wait for the first row that fits, and tells the columns.
+const MOST_HELD: usize = 2000;
 
 /// What a host does, for errors.
 const READING: &str = "it read";
@@ -266,8 +274,8 @@ impl Load for HostLoad {
         };
         Ok(Box::new(Part {
             host: Some(begun.host),
-            next: begun.next,
-            refused: begun.refused,
+            held: begun.held,
+            refused: Refusals::default(),
             part: partition,
             schema: self.schema.clone(),
             ends: self.ends.clone(),
@@ -278,7 +286,7 @@ impl Load for HostLoad {
 
 struct Part {
     host: Option<Host>,
-    next: Option<Frame>,
+    held: VecDeque<Frame>,
     refused: Refusals,
     part: usize,
     schema: SchemaRef,
@@ -302,7 +310,7 @@ impl Reader for Part {
             let Some(host) = &mut self.host else {
                 return Ok(None);
             };
-            let frame = match self.next.take() {
+            let frame = match self.held.pop_front() {
                 Some(frame) => frame,
                 None => host.next(READING, Some(patience())).await?,
             };

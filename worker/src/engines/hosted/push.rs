@@ -3,15 +3,16 @@
 //! In: a host that was asked to read on from a position. Out: payloads, each with the position after it: rows that a plugin
 //! sends before it says where it stands wait for the rows with which it does.
 
-use std::sync::Arc;
+use std::{collections::VecDeque, sync::Arc};
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Schema, SchemaRef};
 use async_trait::async_trait;
 use serde_json::{Value, json};
 
 use super::{
     super::{frame::Frame, host::Host},
     decode::{self, Refusals},
+    load::Start,
 };
 use crate::{
     connector::{Payload, Position, PushReader, Reader},
@@ -30,7 +31,8 @@ pub(super) struct Pushed {
     schema: SchemaRef,
     /// Each commit needs a position.
     positions: bool,
-    next: Option<Frame>,
+    /// Sent already.
+    held: VecDeque<Frame>,
     /// Rows without a position yet.
     waiting: Vec<Payload>,
     /// Of the batch to come.
@@ -57,31 +59,20 @@ impl Pushed {
             "cursor": stream.cursor,
         });
         host.send(&request, &[], FOLLOWING).await?;
-        let mut schema = known.filter(|schema| !schema.fields().is_empty());
-        let (mut next, mut refused) = (None, Refusals::default());
-        while schema.is_none() {
-            let frame = host.next(FOLLOWING, None).await?;
-            match frame.kind.as_str() {
-                "schema" => schema = Some(decode::schema_of(&frame)?),
-                "batch" if !frame.body.is_empty() => {
-                    schema = Some(decode::schema_of(&frame)?);
-                    next = Some(frame);
-                }
-                "end" => {
-                    schema = Some(Arc::new(arrow::datatypes::Schema::empty()));
-                    next = Some(frame);
-                }
-                "refused" => refused.take(&frame)?,
-                _ => {}
+        let (schema, held) = match known.filter(|schema| !schema.fields().is_empty()) {
+            Some(schema) => (decode::nullable(&schema), VecDeque::new()),
+            None => {
+                let start = Start::of(&mut host, &Arc::new(Schema::empty()), FOLLOWING, None).await?;
+                (start.schema, start.held)
             }
-        }
+        };
         Ok(Self {
             positions: host.ready.kind == "stateful",
             host,
-            schema: schema.unwrap_or_else(|| Arc::new(arrow::datatypes::Schema::empty())),
-            next,
+            schema,
+            held,
             waiting: Vec::new(),
-            refused,
+            refused: Refusals::default(),
             ended: false,
             paused: false,
         })
@@ -105,7 +96,7 @@ impl Reader for Pushed {
                 .await?;
         }
         while !self.ended {
-            let frame = match self.next.take() {
+            let frame = match self.held.pop_front() {
                 Some(frame) => frame,
                 None => self.host.next(FOLLOWING, None).await?,
             };
@@ -159,7 +150,7 @@ impl PushReader for Pushed {
     }
 
     async fn rewind(&mut self, position: &Position) -> Result<()> {
-        (self.waiting, self.next, self.ended, self.paused) = (Vec::new(), None, false, false);
+        (self.waiting, self.held, self.ended, self.paused) = (Vec::new(), VecDeque::new(), false, false);
         self.refused.forget();
         let position = Some(position).filter(|position| **position != Value::Null);
         let request = json!({ "type": "rewind", "position": position });

@@ -15,7 +15,7 @@ from typing import Any
 from uuid import UUID as PyUUID
 
 from . import types as t
-from .plain import plain
+from .plain import is_name, plain
 from .types import Column, Type
 
 #: An object with more names than this is a map by ids rather than a record; it is kept as JSON.
@@ -80,7 +80,7 @@ def _item(values: list[Any]) -> Type:
 
 
 def _record(value: dict[Any, Any]) -> Type:
-    if not value or len(value) > MOST_FIELDS or not all(isinstance(name, str) for name in value):
+    if not value or len(value) > MOST_FIELDS or not all(map(is_name, value)):
         return t.JSON
     return t.struct_of(tuple(Column(name, of(part)) for name, part in value.items()))
 

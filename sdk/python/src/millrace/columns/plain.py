@@ -59,6 +59,14 @@ def _pandas_time(value: Any) -> Any:
     return value if getattr(value, "nanosecond", 0) else value.to_pydatetime()
 
 
+def is_name(key: Any) -> bool:
+    """Whether a key can be the name of a column: a text without halves of surrogate pairs."""
+    try:
+        return isinstance(key, str) and key.encode() is not None
+    except UnicodeEncodeError:
+        return False
+
+
 def row_of(row: Any) -> dict[str, Any]:
     """A row as a dictionary.
 

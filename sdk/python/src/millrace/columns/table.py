@@ -21,8 +21,10 @@ from . import arrow
 from . import types as t
 from .fit import Misfit, coerce, direct
 from .infer import infer, roomy
-from .plain import row_of
+from .plain import is_name, row_of
 from .types import Column, Type
+
+NO_COLUMNS = "a row without columns, and no row before it has any"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,9 @@ class Table:
         if values is None:
             records, keys, refused = _records(rows)
             self._know(records, keys)
+            if not self.columns:
+                refused += [Refused(record, "", NO_COLUMNS) for record in records]
+                records = []
             values = [[record.get(name) for record in records] for name in self.columns]
         bad: Bad = {}
         parts = [self._part(name, part, bad) for name, part in zip(list(self.columns), values, strict=True)]
@@ -164,7 +169,7 @@ def _records(rows: Sequence[Any]) -> tuple[list[dict[str, Any]], set[str], list[
     """Rows as dictionaries with text for keys, and all of their keys; other rows are refused one by one."""
     if {*map(type, rows)} == {dict}:
         keys = set().union(*rows)
-        if {*map(type, keys)} <= {str}:
+        if all(map(is_name, keys)):
             return list(rows), keys, []
     good: list[dict[str, Any]] = []
     refused: list[Refused] = []
@@ -178,9 +183,9 @@ def _records(rows: Sequence[Any]) -> tuple[list[dict[str, Any]], set[str], list[
 
 def _record(row: Any) -> dict[str, Any]:
     record = row_of(row)
-    odd = next((key for key in record if not isinstance(key, str)), None)
-    if odd is not None:
-        raise TypeError(f"the key {odd!r} is not a text")
+    for key in record:
+        if not is_name(key):
+            raise TypeError(f"the key {key!r} is not a text that UTF-8 can hold")
     return record
 
 

@@ -64,11 +64,13 @@ class GenericKind(Kind):
             if not self._has_delta:
                 raise ConfigError(
                     f"{self.plugin.__name__} has no method `delta_load`",
-                    advice="run full loads, or write one",
+                    advice="write `delta_load(self, last_watermark)`, or run full loads: `millrace run --full`, and no "
+                    "`deltaLoadInterval`",
                 )
             given, floor, ordered = items(source.delta_load(last)), None, source.ordered
         elif load.kind == "full":
-            floor, ordered = result(source.current_watermark()), False
+            # A position would make the next load a delta.
+            floor, ordered = result(source.current_watermark()) if self._has_delta else ABSENT, False
             given = items(source.full_load())
         else:
             raise ConfigError(f"{self.plugin.__name__} has no way to load from {load.begin} to {load.end}")
@@ -84,7 +86,7 @@ class _Rows:
     def __init__(self, load: Load, sink: Sink, key: list[str], last: Any, floor: Any, ordered: bool) -> None:
         self._load, self._sink, self._key, self._ordered = load, sink, key, ordered
         self._floor, self._greatest = floor, last
-        self._rows: list[dict[str, Any]] = []
+        self._rows: list[Any] = []
         #: Where the rows of the greatest watermark begin, and the one before it.
         self._group, self._before = 0, None
 
@@ -127,9 +129,9 @@ class _Rows:
         self._greatest = greatest
 
     def _position(self, mark: Any) -> Any:
-        return ABSENT if mark is None else {"watermark": watermark.dump(mark)}
+        return ABSENT if mark is None or mark is ABSENT else {"watermark": watermark.dump(mark)}
 
-    def _row(self, item: Any) -> dict[str, Any] | None:
+    def _row(self, item: Any) -> Any:
         if not isinstance(item, tuple) or len(item) not in (2, 3):
             raise DataError(f"a load yields (key, row, watermark), not {type(item).__name__}")
         key, row, mark = item if len(item) == 3 else (*item, None)
@@ -137,7 +139,10 @@ class _Rows:
         delta = self._load.kind == "delta"
         if row is None and not delta:
             return None  # not there, which a full load says by not yielding it
-        found = {**self._keyed(key), **({} if row is None else row_of(row))}
+        try:
+            found = {**self._keyed(key), **({} if row is None else row_of(row))}
+        except TypeError:
+            return row  # no row at all, and refused as such
         if delta:
             found[OPERATION] = "delete" if row is None else "update"
         if mark is not None:
