@@ -105,6 +105,20 @@ def test_a_flow_within_a_job_is_looked_at_like_any_other(
     assert "default/alone: ExactlyOnce" in millrace("validate", path).stdout
 
 
+@pytest.mark.parametrize("format_", ["csv", "ndjson"])
+def test_upserts_into_text_files_are_refused_before_a_run(
+    format_: str, millrace: Millrace, workdir: Path, write_csv: Write, manifest: Write
+) -> None:
+    destination = parquet_files(workdir / "out", format=format_)
+    path = manifest(source=csv_source(write_csv("orders.csv", ROWS), primary_key=["id"]), destination=destination)
+
+    refused = millrace("validate", path, check=False)
+
+    assert refused.returncode == 2, str(refused)
+    assert "spec.destination.connection.format: `writeMode: upsert` rewrites" in refused.stderr, str(refused)
+    assert "choose parquet, or writeMode append or overwrite" in refused.stderr, str(refused)
+
+
 def test_a_setting_that_nothing_would_use_is_refused(
     millrace: Millrace, flow: Callable[..., Path], workdir: Path
 ) -> None:

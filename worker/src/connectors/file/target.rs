@@ -161,6 +161,12 @@ impl FileTarget {
                 "connection.compression: text files are written with gzip, zstd or none",
             ));
         }
+        if text && system.write_mode == Some(WriteMode::Upsert) {
+            return Err(Error::config(
+                "connection.format: `writeMode: upsert` rewrites files by row, which only parquet can do here",
+            )
+            .advice("choose parquet, or writeMode append or overwrite"));
+        }
         Ok(Self {
             system,
             config: Arc::new(config),
@@ -248,12 +254,6 @@ impl Destination for FileTarget {
     }
 
     async fn shard(&self, id: &ShardId, stream: &StreamSpec) -> Result<Arc<dyn Shard>> {
-        if stream.write_mode == WriteMode::Upsert && self.config.format != FileFormat::Parquet {
-            return Err(Error::config(
-                "writeMode: upsert rewrites files by row, which only `format: parquet` can do here",
-            )
-            .advice("choose parquet, or writeMode append or overwrite"));
-        }
         let (storage, heads) = self.open(&stream.name).await?;
         let upsert = stream.write_mode == WriteMode::Upsert;
         Ok(Arc::new(FileShard::new(

@@ -8,8 +8,16 @@ use std::{
 };
 
 use super::{FileCompression, FileFormat, FileTargetConfig, parquet::ParquetFile};
-use crate::error::{Error, Result};
-use arrow::{csv, datatypes::SchemaRef, json, record_batch::RecordBatch};
+use crate::{
+    error::{Error, Result},
+    types::type_name,
+};
+use arrow::{
+    csv,
+    datatypes::{FieldRef, SchemaRef},
+    json,
+    record_batch::RecordBatch,
+};
 use bytes::Bytes;
 use flate2::write::GzEncoder;
 
@@ -45,6 +53,17 @@ impl Encoder {
         let writer = match config.format {
             FileFormat::Parquet => Writer::Parquet(ParquetFile::new(schema, config, out.clone())?),
             FileFormat::Csv => {
+                let nested = |field: &&FieldRef| field.data_type().is_nested();
+                if let Some(field) = schema.fields().iter().find(nested) {
+                    let why = format!(
+                        "column `{}`: CSV cannot hold {}",
+                        field.name(),
+                        type_name(field.data_type())
+                    );
+                    return Err(Error::config(why).advice(
+                        "choose `format: ndjson` or parquet, or leave the column out with a transform",
+                    ));
+                }
                 let compressor = Compressor::new(config, out.clone())?;
                 Writer::Csv(csv::WriterBuilder::new().with_header(true).build(compressor))
             }
@@ -187,3 +206,6 @@ impl Write for Compressor {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,7 +13,7 @@ use std::{collections::HashSet, io::Write, sync::Arc};
 use arrow::{
     array::ArrayRef,
     compute::{CastOptions, cast_with_options},
-    datatypes::{DataType, Field, IntervalUnit, Schema, SchemaRef, TimeUnit},
+    datatypes::{DataType, Field, FieldRef, IntervalUnit, Schema, SchemaRef, TimeUnit},
     record_batch::{RecordBatch, RecordBatchOptions},
     row::{RowConverter, SortField},
 };
@@ -41,7 +41,7 @@ pub(super) struct ParquetFile<W: Write + Send + Clone> {
 impl<W: Write + Send + Clone> ParquetFile<W> {
     /// A file of these columns, not begun.
     pub(super) fn new(schema: &SchemaRef, config: &FileTargetConfig, sink: W) -> Result<Self> {
-        if let Some(field) = schema.fields().iter().find(|field| foreign(field.data_type())) {
+        if let Some(field) = schema.fields().iter().find(|field| foreign(field)) {
             let (name, type_) = (field.name(), field.data_type());
             return Err(
                 Error::config(format!("column `{name}`: Parquet cannot hold {type_}"))
@@ -80,13 +80,18 @@ impl<W: Write + Send + Clone> ParquetFile<W> {
             safe: false,
             ..CastOptions::default()
         };
-        let columns = batch.columns().iter().enumerate().map(|(at, column)| {
-            match self.schema.fields().get(at).map(|field| field.data_type()) {
-                Some(type_) if type_ != column.data_type() => cast_with_options(column, type_, &exact),
-                _ => Ok(column.clone()),
+        let columns = batch.columns().iter().zip(self.schema.fields());
+        let columns = columns.map(|(column, field)| {
+            if column.data_type() == field.data_type() {
+                return Ok(column.clone());
             }
+            cast_with_options(column, field.data_type(), &exact).map_err(|_| {
+                let name = field.name();
+                Error::data(format!("column `{name}`: a time of whole seconds that is too far away: Parquet counts milliseconds"))
+                    .advice("mend it at the source, or leave such rows out with a transform")
+            })
         });
-        let columns = columns.collect::<std::result::Result<_, _>>()?;
+        let columns = columns.collect::<Result<_>>()?;
         let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
         Ok(RecordBatch::try_new_with_options(
             self.schema.clone(),
@@ -168,17 +173,15 @@ fn timed(field: &Field) -> Field {
     field.clone().with_data_type(type_)
 }
 
-/// Whether a type is, or holds, one for which there is no place in Parquet.
-fn foreign(type_: &DataType) -> bool {
-    match type_ {
-        DataType::Union(..) | DataType::Interval(IntervalUnit::MonthDayNano) => true,
-        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
-            foreign(item.data_type())
-        }
-        DataType::Struct(fields) => fields.iter().any(|field| foreign(field.data_type())),
-        DataType::Map(entries, _) => foreign(entries.data_type()),
-        _ => false,
-    }
+/// Whether a column is, or holds, what has no place in Parquet.
+fn foreign(column: &FieldRef) -> bool {
+    let column = Schema::new(vec![column.clone()]);
+    column.flattened_fields().iter().any(|field| {
+        matches!(
+            field.data_type(),
+            DataType::Union(..) | DataType::Interval(IntervalUnit::MonthDayNano)
+        )
+    })
 }
 
 /// How many values there are in the sample.

@@ -172,6 +172,19 @@ fn times_of_seconds_are_written_as_times() {
 }
 
 #[test]
+fn a_time_beyond_milliseconds_is_refused_by_column_and_with_advice() {
+    let far: ArrayRef = Arc::new(TimestampSecondArray::from(vec![0, i64::MAX / 100]));
+    let batch = RecordBatch::try_from_iter([("at", far)]).unwrap();
+    let config = serde_json::from_value(serde_json::json!({"url": "out/{stream}"})).unwrap();
+    let mut file = ParquetFile::new(&batch.schema(), &config, Sink::default()).unwrap();
+
+    let error = file.write(&batch).unwrap_err();
+
+    assert!(error.message.starts_with("column `at`: "), "{error}");
+    assert!(error.advice.is_some());
+}
+
+#[test]
 fn a_type_that_parquet_does_not_have_is_refused_by_column() {
     let union = DataType::Union(UnionFields::empty(), UnionMode::Sparse);
     let item = Arc::new(Field::new("item", union, true));
