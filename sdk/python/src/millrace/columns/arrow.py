@@ -85,11 +85,11 @@ def array(type_: Type, values: Sequence[Any]) -> Any:
     return pa.array(values, type=type_of(type_))
 
 
-def inferred(values: Sequence[Any]) -> Any:
-    """A column of the type that pyarrow finds; raises where it finds none."""
+def joined(arrays: Sequence[Any]) -> Any:
+    """Pieces of a column as one."""
     import pyarrow as pa
 
-    return pa.array(values)
+    return arrays[0] if len(arrays) == 1 else pa.concat_arrays(arrays)
 
 
 def holds(type_: Type, value: Any) -> bool:

@@ -10,10 +10,9 @@ first in a later batch is a new column.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
-from itertools import compress
+from itertools import chain, compress
 from operator import itemgetter
 from typing import Any
 
@@ -74,31 +73,36 @@ class Table:
         """Puts rows into columns."""
         records: Sequence[Any] = rows
         refused: list[Refused] = []
-        values = self._alike(rows)
-        if values is None:
+        bad: Bad = {}
+        try:
+            parts = self._parts(_alike(rows, list(self.columns)), bad)
+        except _Unlike:
             records, keys, refused = _records(rows)
             self._know(records, keys)
             if not self.columns:
                 refused += [Refused(record, "", NO_COLUMNS) for record in records]
                 records = []
-            values = [[record.get(name) for record in records] for name in self.columns]
-        bad: Bad = {}
-        parts = [self._part(name, part, bad) for name, part in zip(list(self.columns), values, strict=True)]
+            parts = self._parts(_filled(records, list(self.columns)), bad)
         refused += [_refused(records[at], at, misfits) for at, misfits in sorted(bad.items())]
         return Batch(tuple(self.columns.values()), parts, len(records), refused)
 
-    def _alike(self, rows: Sequence[Any]) -> list[list[Any]] | None:
-        """The values by column where every row has just the columns that are known; else `None`.
-
-        Rows with as many keys in all as there are places, none of which is empty, have no other keys.
-        """
-        if not self.columns or not rows:
-            return None
-        try:
-            values = [list(map(itemgetter(name), rows)) for name in self.columns]
-            return values if sum(map(len, rows)) == len(rows) * len(values) else None
-        except (LookupError, TypeError):
-            return None
+    def _parts(self, blocks: Iterable[list[Any]], bad: Bad) -> list[Any]:
+        """The columns. Blocks are values of some rows, one row after another."""
+        columns, kept = list(self.columns.values()), []
+        # A column of which each value is just what its type says; `None` where that is not so, or not known yet.
+        ready: list[list[Any] | None] = [[] if self._with_arrow and column.type.settled else None for column in columns]
+        for block in blocks:
+            kept.append(block)
+            for at, column in enumerate(columns):
+                if (arrays := ready[at]) is not None:
+                    array = _at_once(column.type, block[at :: len(columns)])
+                    ready[at] = None if array is None else [*arrays, array]
+        return [
+            arrow.joined(arrays)
+            if arrays
+            else self._part(column.name, [value for block in kept for value in block[at :: len(columns)]], bad)
+            for at, (column, arrays) in enumerate(zip(columns, ready, strict=True))
+        ]
 
     def _know(self, records: Sequence[dict[str, Any]], keys: set[str]) -> None:
         """Adds the columns of keys not met before, in the order in which they come."""
@@ -141,6 +145,40 @@ class Table:
                     _note(bad, at, column, Misfit(column.name, f"no place in {column.type}: {error}"))
                     values[at] = None
             return arrow.array(column.type, values)
+
+
+#: Rows whose values fit into the cache of a processor, where they are still at hand when columns are made of them.
+_AT_HAND = 2048
+
+
+class _Unlike(Exception):
+    """Not every row has just the columns that are known."""
+
+
+def _alike(rows: Sequence[Any], names: list[str]) -> Iterator[list[Any]]:
+    """The values of rows that have just these columns, in blocks.
+
+    Rows with as many keys in all as there are places, none of which is empty, have no other keys.
+    """
+    if not rows or not names:
+        raise _Unlike
+    for start in range(0, len(rows), _AT_HAND):
+        some = rows[start : start + _AT_HAND]
+        try:
+            found = map(itemgetter(*names), some)
+            block = list(found if len(names) == 1 else chain.from_iterable(found))
+            keys = sum(map(len, some))
+        except (LookupError, TypeError):
+            raise _Unlike from None
+        if keys != len(block):
+            raise _Unlike
+        yield block
+
+
+def _filled(records: Sequence[dict[str, Any]], names: list[str]) -> Iterator[list[Any]]:
+    """The values of rows in blocks, nothing where a row has no such column."""
+    for start in range(0, len(records), _AT_HAND):
+        yield [record.get(name) for record in records[start : start + _AT_HAND] for name in names]
 
 
 #: What is wrong with the rows of a batch, by row and column.
@@ -189,22 +227,9 @@ def _record(row: Any) -> dict[str, Any]:
     return record
 
 
-@lru_cache
-def _strict(type_: Type) -> bool:
-    """Whether pyarrow infers the type from values of just that type, and never from a mixture: then its own look at
-    the values is enough, and quicker than another."""
-    if type_.item is not None:
-        return _strict(type_.item)
-    if type_.fields:
-        return type_.kind == "struct" and all(_strict(field.type) for field in type_.fields)
-    return type_ in (t.INT, t.TEXT, t.BOOL)
-
-
 def _at_once(type_: Type, values: list[Any]) -> Any:
     """The column, where every value is just what its type says; else `None`."""
     try:
-        if _strict(type_) and (found := arrow.inferred(values)).type == arrow.type_of(type_):
-            return found
         return arrow.array(type_, values) if direct(type_, values) else None
     except Exception:
         # pyarrow names no place: which value is out of range is found one by one.

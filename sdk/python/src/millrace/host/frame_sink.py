@@ -19,7 +19,7 @@ from ..sink import Sink
 from .frames import MOST_BODY, Writer
 
 #: A batch with more bytes is cut in two: a frame has a limit, and so has the memory of the worker.
-_LARGE = 64 << 20
+_LARGE = 16 << 20
 #: Few enough that their header stays far from its limit.
 _REFUSED_AT_ONCE = 100
 

@@ -12,13 +12,14 @@ import threading
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any, BinaryIO
 
 _LENGTHS = struct.Struct("<II")
 MOST_HEADER, MOST_BODY = 16 << 20, 256 << 20
-#: Pieces that the system takes in one call.
-_AT_ONCE = 1000
+#: Bytes of frames that may wait for the worker.
+_MOST_WAITING = 32 << 20
+#: Bytes of a frame that is worth a thread, and memory to keep.
+_LARGE = 1 << 20
 
 
 class Broken(Exception):
@@ -61,26 +62,72 @@ def read(pipe: BinaryIO) -> Frame | None:
 
 
 class Writer:
-    """Writes frames whole, from whatever thread."""
+    """Writes frames whole and in order, from whatever thread.
+
+    A small frame is written at once. A large one is copied, and a thread of its own writes it: meanwhile a plugin makes
+    its next batch, and does with its memory what it likes. What waits is bounded.
+    """
 
     def __init__(self, descriptor: int) -> None:
-        self._descriptor, self._lock = descriptor, threading.Lock()
+        self._descriptor = descriptor
+        self._turn = threading.Condition()
+        self._waiting: deque[tuple[bytearray, int]] = deque()
+        #: Bytes of the frames that wait, and of the one that the thread is writing.
+        self._held = 0
+        #: Memory of frames that were written: cheaper to fill again than to ask the system for more.
+        self._spare: list[bytearray] = []
+        self._gone: OSError | None = None
+        threading.Thread(target=self._work, name="millrace-answers", daemon=True).start()
 
     def send(self, header: dict[str, Any], body: Sequence[bytes | memoryview] = ()) -> None:
-        """Writes one frame, whose body may lie in several pieces."""
+        """Takes one frame, whose body may lie in several pieces. Raises `OSError` where nobody reads them any more."""
         text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
         length = sum(map(len, body))
         if len(text) > MOST_HEADER or length > MOST_BODY:
             raise ValueError(f"a frame of {len(text)} and {length} bytes is too large")
-        pieces = deque(memoryview(piece) for piece in (_LENGTHS.pack(len(text), length) + text, *body))
-        with self._lock:
-            self._write(pieces)
+        pieces = [_LENGTHS.pack(len(text), length) + text, *body]
+        length += len(pieces[0])
+        with self._turn:
+            self._turn.wait_for(lambda: self._gone or not self._held or self._held + length <= _MOST_WAITING)
+            if self._gone:
+                raise self._gone
+            if length < _LARGE and not self._held:
+                self._write(memoryview(b"".join(pieces)))
+                return
+            self._held += length
+            room = self._room(length)
+            at = 0
+            for piece in pieces:
+                room[at : at + len(piece)] = piece
+                at += len(piece)
+            self._waiting.append((room, length))
+            self._turn.notify_all()
 
-    def _write(self, pieces: deque[memoryview]) -> None:
-        """Writes them at once, as far as the pipe has room: one by one they would wake the worker for each."""
-        while pieces:
-            written = os.writev(self._descriptor, list(islice(pieces, _AT_ONCE)))
-            while pieces and written >= len(pieces[0]):
-                written -= len(pieces.popleft())
-            if written:
-                pieces[0] = pieces[0][written:]
+    def let_go(self) -> None:
+        """In a child that a plugin forks: it has neither the pipe nor the thread."""
+        self._turn, self._gone = threading.Condition(), BrokenPipeError("a forked process has no pipe to the worker")
+        os.close(self._descriptor)
+
+    def _room(self, length: int) -> bytearray:
+        """Memory for a frame."""
+        spare = self._spare.pop() if length >= _LARGE and self._spare else bytearray()
+        return spare if len(spare) >= length else bytearray(length)
+
+    def _work(self) -> None:
+        while True:
+            with self._turn:
+                self._turn.wait_for(lambda: self._waiting)
+                room, length = self._waiting.popleft()
+            try:
+                self._write(memoryview(room)[:length])
+            except OSError as error:
+                self._gone = error
+            with self._turn:
+                self._held -= length
+                if length >= _LARGE:
+                    self._spare.append(room)
+                self._turn.notify_all()
+
+    def _write(self, frame: memoryview) -> None:
+        while frame:
+            frame = frame[os.write(self._descriptor, frame) :]

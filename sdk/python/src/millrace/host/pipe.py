@@ -37,14 +37,16 @@ def keep(secrets: Secrets) -> tuple[BinaryIO, Writer]:
         with contextlib.suppress(OSError):
             fcntl.fcntl(pipe, _F_SETPIPE_SZ, _PIPE_SIZE)
     # A child that a plugin forks must not hold the pipe open, or the worker would never see the end of it.
-    os.register_at_fork(after_in_child=lambda: _let_go(requests, answers))
-    return os.fdopen(requests, "rb"), Writer(answers)
+    writer = Writer(answers)
+    os.register_at_fork(after_in_child=lambda: _let_go(requests, writer))
+    return os.fdopen(requests, "rb"), writer
 
 
-def _let_go(*descriptors: int) -> None:
-    for descriptor in descriptors:
-        with contextlib.suppress(OSError):
-            os.close(descriptor)
+def _let_go(requests: int, answers: Writer) -> None:
+    with contextlib.suppress(OSError):
+        os.close(requests)
+    with contextlib.suppress(OSError):
+        answers.let_go()
 
 
 def _masked(descriptor: int, secrets: Secrets) -> TextIO:
