@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+import sys
 import urllib.error
 from typing import Literal
 
@@ -40,6 +41,14 @@ class DataError(MillraceError):
     """A row or a file is not what it should be."""
 
     kind: Kind = "data"
+
+
+def to_install(package: str) -> str:
+    """The advice where a package is missing: a reader without a Connector has no place for requirements."""
+    return (
+        f'add it to the Connector, engines.python.requirements: ["{package}"], or install it where plugins run: '
+        f"{sys.executable} -m pip install {package}"
+    )
 
 
 #: HTTP statuses after which another try makes sense; 401, 403 and 404 are for a person.

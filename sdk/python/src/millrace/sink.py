@@ -15,7 +15,7 @@ from typing import Any
 from .columns import arrow
 from .columns.table import Table
 from .datasource import ABSENT
-from .errors import DataError, MillraceError
+from .errors import DataError, MillraceError, to_install
 from .load import Load
 
 
@@ -76,7 +76,9 @@ class Sink:
             return
         if arrow.is_arrow(data):
             if not arrow.available():
-                raise DataError("the plugin yields Arrow data, and pyarrow is not installed", advice=ARROW_ADVICE)
+                raise DataError(
+                    "the plugin yields Arrow data, and pyarrow is not installed", advice=to_install("pyarrow")
+                )
             yield from arrow.batches(data, most)
             return
         rows = _rows(data)
@@ -85,9 +87,6 @@ class Sink:
 
     def _take(self, piece: Any, state: Any, metadata: dict[str, Any] | None) -> None:
         raise NotImplementedError
-
-
-ARROW_ADVICE = 'add it to the engine: requirements: ["pyarrow"]'
 
 
 def _rows(data: Any) -> Sequence[Any]:

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from ..errors import ConfigError
+from ..errors import ConfigError, to_install
 
 #: Packages whose name is not that of the module that one imports.
 _PACKAGES = {
@@ -108,22 +108,21 @@ def _imported(act: Any, plugin: str, asked: str = "") -> None:
         raise ConfigError(f"`{plugin}` cannot be imported: {error}", advice=advice) from error
     except SyntaxError as error:
         said = "".join(traceback.format_exception_only(error)).strip()
-        raise ConfigError(f"`{plugin}` is not Python {sys.version_info[0]}.{sys.version_info[1]}: {said}") from error
+        raise ConfigError(f"`{plugin}` is not Python {sys.version_info[0]}.{sys.version_info[1]}: {said}") from None
 
 
 def _missing(error: ModuleNotFoundError, plugin: str, asked: str) -> ConfigError:
     name = error.name or str(error)
-    if asked and (asked == name or asked.startswith(name + ".")):
-        return ConfigError(
-            f"plugin module not found: no module is called `{name}`",
-            advice=f"name the file (/path/{name.rpartition('.')[2]}.py:Class), or add the package that holds `{name}` "
-            "to `requirements` of the engine",
-        )
-    package = _PACKAGES.get(name) or _PACKAGES.get(name.partition(".")[0]) or name.partition(".")[0]
-    return ConfigError(
-        f"`{plugin}` imports `{name}`, which is not installed",
-        advice=f'add it to the engine: requirements: ["{package}"]',
-    )
+    first, _, _ = name.partition(".")
+    advice = to_install(_PACKAGES.get(name) or _PACKAGES.get(first) or first)
+    if not (asked + ".").startswith(name + "."):
+        return ConfigError(f"`{plugin}` imports `{name}`, which is not installed", advice=advice)
+    holder, _, last = name.rpartition(".")
+    if holder:
+        advice = f"`{holder}` is there, and has no `{last}`: look at the name, and at the version of the package"
+    else:
+        advice += f"; a file is named by its path, ./{name}.py:Class"
+    return ConfigError(f"plugin module not found: no module is called `{name}`", advice=advice)
 
 
 def _class(module: ModuleType, name: str, path: str, bases: tuple[type, ...]) -> type[Any]:
