@@ -76,7 +76,7 @@ def kind_of(error: BaseException) -> Kind:
         return "config"
     if isinstance(error, urllib.error.URLError) and isinstance(error.reason, BaseException):
         return kind_of(error.reason)
-    if isinstance(error, (ConnectionError, TimeoutError, socket.gaierror, socket.timeout, ssl.SSLError)):
+    if isinstance(error, (ConnectionError, TimeoutError, socket.gaierror, ssl.SSLError)):
         return "transient"
     known = {(base.__module__.partition(".")[0], base.__name__) for base in type(error).__mro__}
     return "transient" if known & _NETWORK else "bug"

@@ -42,9 +42,8 @@ class Sink:
 
     def send(self, data: Any, state: Any = ABSENT, metadata: dict[str, Any] | None = None) -> None:
         """Takes data, cuts it into batches; the last of them alone has the state."""
-        pieces = list(self._pieces(data)) if not arrow.is_arrow(data) else self._pieces(data)
         last: Any = None
-        for piece in pieces:
+        for piece in self._pieces(data):
             if last is not None:
                 self._take(last, ABSENT, metadata)
             last = piece

@@ -12,20 +12,22 @@ import importlib.util
 import inspect
 import sys
 import traceback
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 from ..errors import ConfigError, to_install
+
+T = TypeVar("T")
 
 #: Packages whose name is not that of the module that one imports.
 _PACKAGES = {
     "yaml": "pyyaml", "PIL": "pillow", "cv2": "opencv-python", "bs4": "beautifulsoup4", "sklearn": "scikit-learn",
     "dateutil": "python-dateutil", "dotenv": "python-dotenv", "MySQLdb": "mysqlclient", "Crypto": "pycryptodome",
     "google.cloud.storage": "google-cloud-storage", "google.cloud.bigquery": "google-cloud-bigquery",
-    "confluent_kafka": "confluent-kafka", "kafka": "kafka-python", "paho": "paho-mqtt", "jwt": "pyjwt",
-    "psycopg2": "psycopg2-binary", "snowflake": "snowflake-connector-python", "avro": "avro",
+    "kafka": "kafka-python", "paho": "paho-mqtt", "jwt": "pyjwt",
+    "psycopg2": "psycopg2-binary", "snowflake": "snowflake-connector-python",
 }  # fmt: skip
 
 
@@ -60,12 +62,14 @@ def _file(path: Path, plugin: str) -> ModuleType:
         sys.path.insert(0, folder)
     name = _module_name(path)
     spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    loader = spec.loader
+    assert loader is not None
     module = importlib.util.module_from_spec(spec)
     # Found by name afterwards: dataclasses, pickle and child processes look there.
     sys.modules[name] = module
     try:
-        _imported(lambda: spec.loader.exec_module(module), plugin)
+        _imported(lambda: loader.exec_module(module), plugin)
     except BaseException:
         del sys.modules[name]
         raise
@@ -91,15 +95,13 @@ def _neighbours(path: Path) -> str:
 
 
 def _installed(path: str, plugin: str) -> ModuleType:
-    found: list[ModuleType] = []
-    _imported(lambda: found.append(importlib.import_module(path)), plugin, path)
-    return found[0]
+    return _imported(lambda: importlib.import_module(path), plugin, path)
 
 
-def _imported(act: Any, plugin: str, asked: str = "") -> None:
+def _imported(act: Callable[[], T], plugin: str, asked: str = "") -> T:
     """Imports, and says of a failure what a person can do."""
     try:
-        act()
+        return act()
     except ModuleNotFoundError as error:
         raise _missing(error, plugin, asked) from error
     except ImportError as error:

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from ..columns import arrow, odcs
 from ..columns.table import Table
 from ..kinds.writer import WriterKind, asset
+from .settings import configured
 
 
 @dataclass
@@ -48,16 +49,7 @@ def write(
 
     Numbers of batches and the id of the commit look as those of a worker do.
     """
-    kind = WriterKind(
-        plugin,
-        {
-            "name": "test",
-            "connection": connection or {},
-            "credentials": credentials or {},
-            "objects": [stream],
-            "engine": {"type": "python", "options": options or {}},
-        },
-    )
+    kind = WriterKind(plugin, configured(stream, connection, credentials, options))
     table = Table(odcs.columns(schema or ()), with_arrow=arrow.available())
     given = [_batch(table, one) for one in batches]
     arrow_schema = given[0].schema if given and hasattr(given[0], "schema") else None
