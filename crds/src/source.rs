@@ -9,6 +9,9 @@ use crate::common::{ConnectorRef, CredentialRef, Settings, StreamName, settings}
 use crate::duration::Duration;
 use crate::schema::Field;
 
+/// Parts that a stream can be read in, at most: each may be a process of its own.
+pub const MOST_PARTITIONS: u32 = 10_000;
+
 /// One configured place to read: a connector, a connection, credentials by reference, and rules for
 /// its streams.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, CustomResource, KubeSchema)]
@@ -137,7 +140,7 @@ pub struct StreamSpec {
     pub schema_ref: Option<String>,
     /// How many parts a full load is read in; without it, the reader decides.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 10_000))]
+    #[schemars(range(min = 1, max = MOST_PARTITIONS))]
     pub partitions: Option<u32>,
 }
 

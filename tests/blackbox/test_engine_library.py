@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, date, datetime
+from decimal import Decimal
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from harness import Result
+from harness import Result, Spec
 from kit import FileSink, customers, edited, expect, same_rows, write_table
 from plugins import engine_manifest, failure, keyed
 
@@ -31,14 +32,16 @@ def library() -> Path:
 def flow(workdir: Path, files: FileSink) -> Callable[..., Path]:
     """`flow(reader, parts=4)`: a Flow of the streams `users` and `orders`, files of the directory `shop`."""
 
-    def write(reader: str, *streams: str, directory: str = "shop", **connection: int) -> Path:
+    def write(
+        reader: str, *streams: str, directory: str = "shop", schema: list[Spec] | None = None, **connection: int
+    ) -> Path:
         return engine_manifest(
             workdir,
             "library",
             {"reader": reader},
             files.spec(),
             connection={"directory": directory, **connection},
-            streams=keyed(*streams or ("users", "orders")),
+            streams=keyed(*streams or ("users", "orders"), **({"schema": schema} if schema else {})),
         )
 
     return write
@@ -168,24 +171,76 @@ def test_cells_are_read_as_they_are_written(
 ) -> None:
     (workdir / "shop").mkdir()
     (workdir / "shop" / "users.csv").write_bytes(
-        b"id,name,price,sold,on,at,note\r\n"
-        b'1,"a ""b"", c",1.5,true,2024-02-29,2024-02-29 12:30:00,\r\n'
+        b"id,name,price,sold,on,at,seen\r\n"
+        b'1,"a ""b"", c",1.5,true,2024-02-29,2024-02-29 12:30:00,2024-02-29T13:30:00+01:00\r\n'
         b"\r\n"
         b"2,,,,,,\r\n"
         b'4,5" pipe,,,,,\r\n'
-        b'"3","",-2,FALSE,1969-12-31,1969-12-31T23:59:59,\r\n'
+        b'"3","",-2,FALSE,1969-12-31,1969-12-31T23:59:59,1969-12-31 23:59:59.000Z\r\n'
     )
     manifest = flow(f"{library}:create_reader", "users", parts=2)
 
     run(manifest)
 
     first, last = datetime(2024, 2, 29, 12, 30), datetime(1969, 12, 31, 23, 59, 59)
+    nothing = dict.fromkeys(["name", "price", "sold", "on", "at", "seen"])
     assert sorted(files.table(manifest, "users").to_pylist(), key=lambda row: row["id"]) == [
-        {"id": 1, "name": 'a "b", c', "price": 1.5, "sold": True, "on": first.date(), "at": first},
-        {"id": 2, "name": None, "price": None, "sold": None, "on": None, "at": None},
-        {"id": 3, "name": None, "price": -2.0, "sold": False, "on": last.date(), "at": last},
-        {"id": 4, "name": '5" pipe', "price": None, "sold": None, "on": None, "at": None},
+        {"id": 1, "name": 'a "b", c', "price": 1.5, "sold": True, "on": first.date(), "at": first, "seen": utc(first)},
+        {"id": 2, **nothing},
+        {"id": 3, "name": None, "price": -2.0, "sold": False, "on": last.date(), "at": last, "seen": utc(last)},
+        {"id": 4, **nothing, "name": '5" pipe'},
     ]
+
+
+def utc(moment: datetime) -> datetime:
+    return moment.replace(tzinfo=UTC)
+
+
+def test_declared_columns_are_what_they_are_declared(
+    run: Run, flow: Callable[..., Path], library: Path, workdir: Path, files: FileSink
+) -> None:
+    (workdir / "shop").mkdir()
+    (workdir / "shop" / "users.csv").write_text("id,zip,price,born\n1,01067,1.10,2024-02-29\n2,10115,20,\n")
+    price = {"name": "price", "logicalType": "number", "physicalType": "decimal(9,2)"}
+    declared: list[Spec] = [{"name": "zip", "logicalType": "string"}, price, {"name": "born", "logicalType": "date"}]
+    manifest = flow(f"{library}:create_reader", "users", schema=declared)
+
+    run(manifest)
+
+    assert sorted(files.table(manifest, "users").to_pylist(), key=lambda row: row["id"]) == [
+        {"id": 1, "zip": "01067", "price": Decimal("1.10"), "born": date(2024, 2, 29)},
+        {"id": 2, "zip": "10115", "price": Decimal("20.00"), "born": None},
+    ]
+
+
+def test_a_column_that_is_empty_at_first_is_text(
+    run: Run, flow: Callable[..., Path], library: Path, workdir: Path, files: FileSink
+) -> None:
+    (workdir / "shop").mkdir()
+    (workdir / "shop" / "users.csv").write_text("id,note\n" + "".join(f"{n},\n" for n in range(2000)) + "2000,late\n")
+    manifest = flow(f"{library}:create_reader", "users")
+
+    expect(run(manifest).stream("users"), read=2001, inserted=2001)
+
+    notes = files.table(manifest, "users").column("note")
+    assert (notes.null_count, set(notes.drop_null().to_pylist())) == (2000, {"late"})
+
+
+@pytest.mark.parametrize(
+    ("broken", "wanted"),
+    [(b"id,name\n1,x\n2\n", "1 fields and not 2"), (b"", "has no header"), (b'id,name\n1,"x\n', "not closed")],
+    ids=["fields", "empty", "quote"],
+)
+def test_a_file_that_is_broken_at_its_beginning_fails_its_stream_alone(
+    broken: bytes, wanted: str, run: Run, flow: Callable[..., Path], library: Path, shop: dict[str, pa.Table], workdir: Path
+) -> None:
+    (workdir / "shop" / "users.csv").write_bytes(broken)
+
+    result = run(flow(f"{library}:create_reader"), check=False)
+
+    error = failure(result, "users")
+    assert error["kind"] == "data" and wanted in error["message"] and "users.csv" in error["message"], error
+    expect(result.stream("orders"), read=300, inserted=300)
 
 
 @pytest.mark.parametrize(

@@ -314,3 +314,23 @@ def test_each_part_of_a_load_goes_on_from_its_own_position(
     same_rows(files.table(manifest, "items"), records(103))
     asked = [(call["instance"], call["after"]) for call in journal(workdir / "journal")]
     assert sorted(asked) == [(0, 0), (0, 100), (0, 100), (0, 100), (1, 0), (1, 99), (1, 101), (1, 101)], asked
+
+
+def test_a_plugin_that_has_too_many_parts_is_refused(
+    run: Run, flow: Callable[..., Path], workdir: Path, files: FileSink
+) -> None:
+    (workdir / "mine.py").write_text(
+        f"import sys\nsys.path.insert(0, {str(CONNECTORS)!r})\nfrom reader import Parts\n"
+        "class Countless(Parts):\n"
+        "    def discover(self):\n        return [{'name': 'items', 'partitions': 1_000_000}]\n"
+    )
+    write_rows(workdir / "rows.ndjson", records(100))
+
+    error = failure(run(flow("./mine.py:Countless"), check=False))
+
+    assert error["kind"] == "config" and "items" in error["message"], error
+    assert "1000000 parts" in error["message"] and "10000" in error["message"], error
+    assert not (workdir / "journal").exists()
+    manifest = flow("./mine.py:Countless", stream={"partitions": 3})
+    expect(run(manifest).stream("items"), read=100, inserted=100)
+    same_rows(files.table(manifest, "items"), records(100))

@@ -88,12 +88,28 @@ def test_an_exception_is_told_with_its_traceback_and_its_batch(
     assert error["kind"] == "bug", error
     assert "ValueError" in error["message"] and "reader.py:Rows" in error["message"], error
     assert "batch 3" in error["message"], error
-    assert "do_raise" in str(result) and 'reader.py", line' in str(result)
+    assert result.stderr.count("Traceback") == result.stderr.count("in do_raise") == 1, str(result)
+    assert "millrace/host" not in str(result)
     assert PASSWORD not in str(result)
     # Mended, it delivers all, once.
     manifest = flow()
     expect(run(manifest).stream("items"), read=100, inserted=100)
     same_rows(delivered(files, manifest), records(100))
+
+
+@pytest.mark.parametrize("text", ["import pumps_of_acme", "from json import pumps", "raise ValueError('no pumps')"])
+def test_an_import_that_fails_is_told_once_with_the_lines_of_the_plugin(
+    text: str, run: Run, flow: Callable[..., Path], workdir: Path
+) -> None:
+    (workdir / "mine.py").write_text("import pumps\n")
+    (workdir / "pumps.py").write_text(f"{text}\n")
+
+    result = run(flow("./mine.py:Rows"), check=False)
+
+    told = result.stderr
+    assert told.count("Traceback") == 1, str(result)
+    frames = [Path(line.split('"')[1]) for line in told.splitlines() if line.startswith("  File")]
+    assert frames == [workdir / "mine.py", workdir / "pumps.py"], str(result)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from harness import Lake, Millrace, Postgres, Result, csv_source, duck, file_source
+from harness import Lake, Millrace, Postgres, Result, csv_source, duck, file_source, parquet_files, write_manifest
 from kit import (
     FileSink,
     Sink,
@@ -316,6 +316,27 @@ def test_06_null_keys_are_refused_with_place_and_reason(
     assert [(letter["kind"], letter["row"]["n"]) for letter in refused] == [("null-key", 2), ("null-key", 4)]
     assert ["shop" in refused[0]["reason"], "id" in refused[1]["reason"]] == [True, True]
     assert all("orders.csv" in json.dumps(letter["place"]) for letter in refused)
+
+
+def test_06_refused_rows_are_found_from_wherever_one_stands(run: Run, workdir: Path) -> None:
+    # Every path is relative, that of the manifest too.
+    (workdir / "shop").mkdir()
+    source = workdir / "shop" / "orders.csv"
+    source.write_text("id\n1\n\"\"\n")
+    flow = write_manifest(
+        workdir / "shop",
+        "lake",
+        csv_source("orders.csv", primary_key=["id"]),
+        parquet_files("out/{stream}"),
+        deadLetter={"url": "_refused/{stream}"},
+    )
+
+    result = run(flow.relative_to(workdir))
+
+    (place,) = (workdir / "shop" / "_refused").rglob("*.ndjson")
+    assert f'place="{place}"' in result.stderr, str(result)
+    (letter,) = letters(workdir)
+    assert letter["place"]["file"] == str(source)
 
 
 def test_07_differences_are_computed_over_what_is_delivered(

@@ -116,7 +116,7 @@ def test_avro_files_are_seen_once_they_are_committed(tmp_path: Path) -> None:
     settings: dict[str, Any] = {"output_base": tmp_path / "made", "connection": {"path": str(tmp_path / "{stream}")}}
     found = write(writer, [rows, rows], stream="s", commits=2, **settings)
     assert found.committed == {"status": "committed before"}
-    assert found.last_committed == "commit-1"
+    assert found.last_committed == "default/flow:stream:1.1"
     files = sorted((tmp_path / "s").glob("part-*.avro"))
     assert len(files) == 2
     with files[0].open("rb") as file:

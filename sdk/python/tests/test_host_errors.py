@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from conftest import PATIENCE, Host, types
@@ -42,13 +43,40 @@ def test_a_missing_package_is_named_as_it_is_installed(host: Host, plugin: Write
     error = host.start(plugin("import sklearn_is_missing.deep"))
     assert error["kind"] == "config"
     assert "imports `sklearn_is_missing`, which is not installed" in error["message"]
-    assert error["advice"] == 'add it to the engine: requirements: ["sklearn_is_missing"]'
+    assert 'engines.python.requirements: ["sklearn_is_missing"]' in error["advice"]
+    assert f"{sys.executable} -m pip install sklearn_is_missing" in error["advice"]
     assert 'requirements: ["opencv-python"]' in host.start(plugin("import cv2"))["advice"]
 
 
-def test_a_module_that_is_not_installed_is_told_apart_from_what_it_imports(host: Host) -> None:
-    error = host.start("no_such_package.readers:Reader")
-    assert "no module is called `no_such_package`" in error["message"]
+@pytest.mark.parametrize(
+    ("there", "message", "advice"),
+    [
+        (
+            "",
+            "no module is called `my_package`",
+            "-m pip install my_package; a file is named by its path, ./my_package.py:Class",
+        ),
+        (
+            "my_package/__init__.py",
+            "no module is called `my_package.readers`",
+            "`my_package` is there, and has no `readers`",
+        ),
+        ("my_package/readers.py", "imports `pumps_of_acme`, which is not installed", "-m pip install pumps_of_acme"),
+    ],
+    ids=["package", "module", "what it imports"],
+)
+def test_what_is_not_installed_of_a_package_is_told(
+    host: Host, plugin: Write, tmp_path: Path, there: str, message: str, advice: str
+) -> None:
+    if there:
+        (tmp_path / there).parent.mkdir()
+        (tmp_path / there).write_text("import pumps_of_acme" if "readers" in there else "")
+    # From here on its directory is one that is searched for modules.
+    assert host.start(plugin(GOOD, "Reader"))["type"] == "ready"
+    error = host.start("my_package.readers:Reader")
+    assert error["kind"] == "config"
+    assert message in error["message"], error
+    assert advice in error["advice"], error
 
 
 def test_a_class_of_a_notebook_is_told_how_to_move_to_a_file(host: Host) -> None:
@@ -61,6 +89,20 @@ def test_a_file_that_is_no_python_names_the_line(host: Host, plugin: Write) -> N
     error = host.start(plugin("x = = 1"))
     assert error["kind"] == "config"
     assert "x = = 1" in error["message"]
+    assert "traceback" not in error
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["import pumps_of_acme", "from json import pumps", "raise ValueError('no pumps')", "from my_plugin import Plugin"],
+)
+def test_an_import_that_fails_shows_the_frames_of_the_plugin_alone(host: Host, plugin: Write, text: str) -> None:
+    helper = plugin(text, name="my_helper").partition(":")[0]
+    file = plugin("import my_helper\nclass Plugin: pass")
+    found = host.start(file)["traceback"]
+    assert found.count("Traceback") == 1, found
+    frames = [line.split('"')[1] for line in found.splitlines() if line.startswith("  File")]
+    assert frames == [file.partition(":")[0], helper]
 
 
 @pytest.mark.parametrize("path", ["nothing", "/a/b.py", "/a/b.py:", ":Class", "/a/b.py:not a name"])

@@ -14,13 +14,16 @@ from millrace import (
     DataError,
     DataSource,
     GenericSource,
+    Load,
     MillraceError,
     Payload,
     Source,
     StatefulSource,
     Stream,
 )
+from millrace.columns.table import Table
 from millrace.kinds import kind_of
+from millrace.sink import Sink
 from millrace.testing import assert_resumes, discover, read, read_with_crashes
 
 
@@ -82,6 +85,17 @@ def test_a_generic_source_without_deltas_has_full_loads_alone() -> None:
 def test_a_generic_source_tells_its_intervals() -> None:
     ready = kind_of(Users, {}).ready()
     assert (ready["fullLoadInterval"], ready["deltaLoadInterval"]) == (3600, 2)
+
+    class Configured(Users):
+        @property
+        def delta_load_interval(self) -> Any:
+            return self.options["every"]
+
+    class Heir(Configured):
+        pass
+
+    ready = kind_of(Heir, {"engine": {"options": {"every": 5}}}).ready()
+    assert (ready["fullLoadInterval"], ready["deltaLoadInterval"]) == (3600, 5)
 
 
 def test_a_full_load_keeps_the_watermark_of_its_beginning() -> None:
@@ -317,3 +331,48 @@ def test_a_reader_without_state_begins_again() -> None:
     assert_resumes(Plain)
     assert [row["n"] for row in read_with_crashes(Plain).rows] == [0, 1, 2, 3, 4]
     assert [row["n"] for row in read_with_crashes(Right).rows] == [0, 1, 2, 3]
+
+
+class Heard:
+    safe: list[Any] = []
+
+    def acknowledge(self, position: Any) -> None:
+        self.safe.append((position, self.load.stream))  # type: ignore[attr-defined]
+
+
+class HeardReader(Heard, BaseReader):
+    def extract(self, state_manager: Any = None) -> Iterator[Any]:
+        yield [{"a": 1}]
+
+
+class HeardGeneric(Heard, Users):
+    pass
+
+
+class HeardSource(Heard, Source):
+    def run(self) -> None:
+        self.produce({"a": 1})
+
+
+class HeardData(Heard, DataSource):
+    def streams(self) -> list[Any]:
+        class Things(Stream):
+            def read(self, state: Any = None) -> Iterator[Any]:
+                yield Payload([{"a": 1}])
+
+        return [Things("things")]
+
+
+@pytest.mark.parametrize("plugin", [HeardReader, HeardGeneric, HeardSource, HeardData])
+def test_every_kind_hears_what_is_safe(plugin: Any) -> None:
+    Heard.safe.clear()
+    kind = kind_of(plugin, {})
+    kind.control("acknowledge", 1)
+    kind.read(Load("things"), Nowhere(Load("things"), Table(())))
+    kind.control("acknowledge", 2)
+    assert Heard.safe == [(2, "things")]
+
+
+class Nowhere(Sink):
+    def _take(self, piece: Any, state: Any, metadata: Any) -> None:
+        pass

@@ -102,7 +102,7 @@ def test_the_kit_runs_a_writer(tmp_path: Path) -> None:
     Kept.given.clear()
     found = write(Kept, [[{"a": 1}], [{"a": 2}]], output_base=tmp_path, commits=2)
     assert Kept.given == [[{"a": 1}], [{"a": 2}]]
-    assert [file["path"] for file in found.files] == ["part-0", "part-1"]
+    assert [file["path"] for file in found.files] == ["part-0", "part-1024"]
     assert found.files[0]["columns"] == ["integer"]
     assert (found.committed, found.last_committed) == ({}, None)
 

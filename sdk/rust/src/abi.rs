@@ -7,7 +7,7 @@
 //! | request | rows | answer |
 //! |---|---|---|
 //! | `{"type": "discover"}` | | `{"streams": [{"name", "primaryKey", "cursors", "rows", "partitions"}]}`; the schemas are those of `schema` |
-//! | `{"type": "schema", "stream": NAME}` | out: a schema | `{}` |
+//! | `{"type": "schema", "stream": NAME}`, one that was discovered | out: a schema | `{}` |
 //! | `{"type": "check"}` | | `{}` |
 //! | `{"type": "read", ...}` | out: a schema | `{}` |
 //! | `{"type": "next"}` | out: an array and its schema, unless `end` | `{"end": bool, "position": any, "bytes": n}` |

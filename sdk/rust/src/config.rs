@@ -23,6 +23,9 @@ pub struct Config {
     pub objects: Vec<String>,
     /// The engine, with its `options`.
     pub engine: Map<String, Value>,
+    /// The columns that the manifest declares, by stream: `name`, `logicalType` and what narrows it. The worker makes these types
+    /// of what a reader gives; one whose source holds texts gives those, so that none is guessed wrong on the way.
+    pub schema: BTreeMap<String, Vec<Map<String, Value>>>,
     /// The directory of the manifest, from which paths are meant; `None` in a cluster.
     pub directory: Option<PathBuf>,
 }
@@ -52,6 +55,15 @@ impl Config {
         );
         serde_json::from_value(Value::Object(all))
             .map_err(|error| Error::config(format!("connection: {error}")))
+    }
+
+    /// Whether the manifest declares a column.
+    #[must_use]
+    pub fn declares(&self, stream: &str, column: &str) -> bool {
+        let columns = self.schema.get(stream).into_iter().flatten();
+        columns
+            .filter_map(|one| one.get("name"))
+            .any(|name| name == column)
     }
 
     /// A path of the settings, meant from the manifest.

@@ -22,7 +22,7 @@ use arrow_schema::Schema;
 use serde_json::{Value, json};
 
 use crate::{
-    Batches, Config, Error, File, Reader, Target, Writer,
+    Batches, Config, Error, File, Reader, Stream, Target, Writer,
     abi::{DONE, FAILED, Plugin, Text, VERSION},
 };
 
@@ -73,6 +73,8 @@ trait Answers: Send {
 
 struct Reading<R> {
     reader: R,
+    /// Those that were discovered last: their schemas are asked for one by one.
+    streams: Vec<Stream>,
     open: Option<Box<dyn Batches>>,
 }
 
@@ -81,8 +83,8 @@ impl<R: Reader> Answers for Reading<R> {
         match request["type"].as_str().unwrap_or_default() {
             "ready" => Ok(json!({ "kind": "reader" })),
             "discover" => {
-                let streams = self.reader.discover()?;
-                let told = streams.iter().map(|stream| {
+                self.streams = self.reader.discover()?;
+                let told = self.streams.iter().map(|stream| {
                     json!({ "name": stream.name, "primaryKey": stream.primary_key, "cursors": stream.cursors,
                             "rows": stream.rows, "partitions": stream.partitions })
                 });
@@ -90,8 +92,7 @@ impl<R: Reader> Answers for Reading<R> {
             }
             "schema" => {
                 let name = request["stream"].as_str().unwrap_or_default();
-                let streams = self.reader.discover()?;
-                let stream = streams.iter().find(|stream| stream.name == name);
+                let stream = self.streams.iter().find(|stream| stream.name == name);
                 let stream = stream.ok_or_else(|| Error::config(format!("there is no stream {name}")))?;
                 rows.put_schema(&stream.schema)?;
                 Ok(json!({}))
@@ -173,6 +174,7 @@ pub unsafe fn create_reader<R: Reader>(
     let make = |config| {
         Ok(Box::new(Reading {
             reader: R::open(config)?,
+            streams: Vec::new(),
             open: None,
         }) as Kept)
     };

@@ -32,12 +32,14 @@ pub trait Writer: Send + Sized + 'static {
     /// # Errors
     /// What keeps it from writing.
     fn begin(&mut self, target: Target) -> Result<(), Error>;
-    /// Writes rows where nobody sees them yet; gives what it wrote.
+    /// Writes rows where nobody sees them yet; gives what it wrote. No other rows of the commit have the same `file_counter`,
+    /// in this instance of the writer or another; the numbers have gaps and no order, and begin anew with each commit.
     ///
     /// # Errors
     /// What keeps it from writing.
     fn write(&mut self, rows: &RecordBatch, file_counter: u64) -> Result<Vec<File>, Error>;
-    /// Lets all files of a load be seen, at once.
+    /// Lets all files of a load be seen, at once. No other commit has the same `id`, which is no name of a file: it has `/` and
+    /// `:` in it. The same commit has it again when it is repeated.
     ///
     /// # Errors
     /// What keeps it from doing so.

@@ -229,14 +229,14 @@ impl Host {
             None => doing.to_owned(),
         };
         let message = text("message").unwrap_or_else(|| "it failed and said nothing".to_owned());
-        let mut error = Error::new(kind, format!("{name}, while {place}: {message}"));
-        if let Some(traceback) = text("traceback") {
-            tracing::error!(plugin = name, "{traceback}");
-            error = error.advice(traceback);
-        }
-        match text("advice") {
-            Some(advice) => error.advice(advice),
-            None => error,
+        let error = Error::new(kind, format!("{name}, while {place}: {message}"));
+        match (text("advice"), text("traceback")) {
+            (None, None) => error,
+            (Some(advice), None) => error.advice(advice),
+            (advice, Some(traceback)) => {
+                let advice = advice.as_deref().unwrap_or("look where it was raised");
+                error.advice(format!("{advice}\n{}", traceback.trim_end()))
+            }
         }
     }
 

@@ -15,7 +15,7 @@ use std::{sync::Arc, time::Duration};
 use arrow::datatypes::{Schema, SchemaRef};
 use async_trait::async_trait;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use millrace_crds::plan::StreamSelect;
+use millrace_crds::{plan::StreamSelect, source::MOST_PARTITIONS};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tokio::sync::{Mutex, OnceCell};
@@ -131,6 +131,20 @@ struct Told {
     rows: Option<u64>,
     partitions: Option<usize>,
     schema: Option<String>,
+}
+
+impl Told {
+    /// In how many parts it can be read. Each is a process.
+    fn parts(&self) -> Result<usize> {
+        match self.partitions.unwrap_or(1) {
+            parts if parts <= MOST_PARTITIONS as usize => Ok(parts),
+            parts => Err(Error::config(format!(
+                "stream {}: the plugin says that it has {parts} parts, and {MOST_PARTITIONS} are the most",
+                self.name
+            ))
+            .advice("let it say fewer, or name the number in the manifest: `partitions` of the stream")),
+        }
+    }
 }
 
 impl Hosted {
@@ -250,9 +264,9 @@ impl Source for Hosted {
             told.ok_or_else(|| Error::config(format!("the source has no stream `{}`", stream.name)))?;
         let partitions = match range {
             _ if self.ready.get().is_some_and(|ready| !ready.numbered) => 1,
-            Range::Full => stream.partitions.or(told.partitions).unwrap_or(1),
+            Range::Full => stream.partitions.map_or_else(|| told.parts(), Ok)?,
             Range::Delta { after: Some(after) } => load::parts_of(after),
-            _ => told.partitions.unwrap_or(1),
+            _ => told.parts()?,
         };
         let schema = self.info(told)?.schema;
         let host = self.host().await?;

@@ -182,7 +182,6 @@ enum Batches {
 pub(crate) struct ParquetReader {
     batches: Batches,
     schema: SchemaRef,
-    file: String,
     place: String,
     /// The row of the file that comes next.
     row: u64,
@@ -253,7 +252,6 @@ impl ParquetReader {
         Ok(Self {
             batches,
             schema: schema.clone(),
-            file: object.key.clone(),
             place,
             row,
             bytes,
@@ -319,7 +317,7 @@ impl Reader for ParquetReader {
             return Ok(None);
         };
         let mut payload = Payload::new(self.shaped(&batch)?);
-        payload.metadata.insert("file", self.file.clone().into());
+        payload.metadata.insert("file", self.place.clone().into());
         payload.metadata.insert("row", self.row.into());
         payload.bytes = self.bytes.take(batch.num_rows());
         self.row += batch.num_rows() as u64;

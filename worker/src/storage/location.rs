@@ -63,7 +63,9 @@ fn local(path: &str, base_dir: Option<&Path>) -> Result<Location> {
             Error::config("the URL is empty").advice("name a path, or a URL such as `s3://bucket/prefix`")
         );
     }
-    Ok(Location::Local(base_dir.unwrap_or(Path::new("")).join(path)))
+    let path = base_dir.unwrap_or(Path::new("")).join(path);
+    // Whole, since logs and dead letters that name a file below it are read elsewhere, too.
+    Ok(Location::Local(std::path::absolute(&path).unwrap_or(path)))
 }
 
 fn file(rest: &str) -> Result<Location> {

@@ -61,7 +61,7 @@ class SourceConfig(_Readable):
 
     def key_of(self, stream: str) -> list[str]:
         """The key columns that the manifest declares for a stream."""
-        return _names(self.primary_key.get(stream))
+        return names(self.primary_key.get(stream))
 
     def declared(self, stream: str) -> list[dict[str, Any]]:
         """The columns that the manifest declares for a stream."""
@@ -112,7 +112,8 @@ def _known(sent: Mapping[str, Any], kind: type[SourceConfig]) -> dict[str, Any]:
     return {name: value for name, value in found.items() if name in names}
 
 
-def _names(value: Any) -> list[str]:
+def names(value: Any) -> list[str]:
+    """One name or several, as a list."""
     if value is None:
         return []
     return [value] if isinstance(value, str) else [str(one) for one in value]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+import sys
 import urllib.error
 from typing import Literal
 
@@ -42,6 +43,14 @@ class DataError(MillraceError):
     kind: Kind = "data"
 
 
+def to_install(package: str) -> str:
+    """The advice where a package is missing: a reader without a Connector has no place for requirements."""
+    return (
+        f'add it to the Connector, engines.python.requirements: ["{package}"], or install it where plugins run: '
+        f"{sys.executable} -m pip install {package}"
+    )
+
+
 #: HTTP statuses after which another try makes sense; 401, 403 and 404 are for a person.
 _BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
 _REFUSED = frozenset({401, 403, 404, 407})
@@ -67,7 +76,7 @@ def kind_of(error: BaseException) -> Kind:
         return "config"
     if isinstance(error, urllib.error.URLError) and isinstance(error.reason, BaseException):
         return kind_of(error.reason)
-    if isinstance(error, (ConnectionError, TimeoutError, socket.gaierror, socket.timeout, ssl.SSLError)):
+    if isinstance(error, (ConnectionError, TimeoutError, socket.gaierror, ssl.SSLError)):
         return "transient"
     known = {(base.__module__.partition(".")[0], base.__name__) for base in type(error).__mro__}
     return "transient" if known & _NETWORK else "bug"

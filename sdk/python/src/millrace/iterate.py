@@ -20,11 +20,7 @@ def items(given: Any) -> Generator[Any, None, None]:
     elif given is None:
         return
     elif hasattr(given, "__iter__"):
-        try:
-            yield from given
-        finally:
-            if inspect.isgenerator(given):
-                given.close()
+        yield from given
     else:
         raise TypeError(f"a generator or a list of batches belongs here, not {type(given).__name__}")
 

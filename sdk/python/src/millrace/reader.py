@@ -21,7 +21,7 @@ class Plugin:
 
     #: The key columns, where the class knows them better than the manifest.
     primary_key: ClassVar[str | tuple[str, ...] | list[str] | None] = None
-    #: Which of how many instances this one is; with `concurrency: 4` there are four, numbered from 0.
+    #: Which of how many instances this one is; with `partitions: 4` there are four, numbered from 0.
     instance: int = 0
     instances: int = 1
     #: What is being read.

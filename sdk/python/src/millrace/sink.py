@@ -15,7 +15,7 @@ from typing import Any
 from .columns import arrow
 from .columns.table import Table
 from .datasource import ABSENT
-from .errors import DataError, MillraceError
+from .errors import DataError, MillraceError, to_install
 from .load import Load
 
 
@@ -46,9 +46,8 @@ class Sink:
 
     def send(self, data: Any, state: Any = ABSENT, metadata: dict[str, Any] | None = None) -> None:
         """Takes data, cuts it into batches; the last of them alone has the state."""
-        pieces = list(self._pieces(data)) if not arrow.is_arrow(data) else self._pieces(data)
         last: Any = None
-        for piece in pieces:
+        for piece in self._pieces(data):
             if last is not None:
                 self._take(last, ABSENT, metadata)
             last = piece
@@ -80,7 +79,9 @@ class Sink:
             return
         if arrow.is_arrow(data):
             if not arrow.available():
-                raise DataError("the plugin yields Arrow data, and pyarrow is not installed", advice=ARROW_ADVICE)
+                raise DataError(
+                    "the plugin yields Arrow data, and pyarrow is not installed", advice=to_install("pyarrow")
+                )
             yield from arrow.batches(data, _ARROW_ROWS * most)
             return
         rows = _rows(data)
@@ -89,9 +90,6 @@ class Sink:
 
     def _take(self, piece: Any, state: Any, metadata: dict[str, Any] | None) -> None:
         raise NotImplementedError
-
-
-ARROW_ADVICE = 'add it to the engine: requirements: ["pyarrow"]'
 
 
 def _rows(data: Any) -> Sequence[Any]:

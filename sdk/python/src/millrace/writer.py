@@ -17,7 +17,9 @@ class BaseWriter:
     idempotent: ClassVar[bool] = False
     #: Whether `write_batch` takes a `pyarrow.RecordBatch` rather than a list of dictionaries.
     arrow: ClassVar[bool] = False
-    #: The id of the commit that is being made.
+    #: The id of the commit that is being made, known in `commit_files` alone. No other commit has it, and the same
+    #: commit has it again when it is repeated. It is no name of a file (it has `/` and `:` in it):
+    #: `urllib.parse.quote(self.commit_id, safe="")` is one.
     commit_id: str | None = None
     #: Whether the commit takes the place of everything that was there.
     replace: bool = False
@@ -38,7 +40,11 @@ class BaseWriter:
         return self.target_config.credentials
 
     def write_batch(self, records: Any, file_counter: int) -> list[dict[str, Any]]:
-        """Writes a batch, and tells of each file at least its `path`, `size_bytes` and `record_count`."""
+        """Writes a batch, and tells of each file at least its `path`, `size_bytes` and `record_count`.
+
+        No other batch of the commit has the same `file_counter`, in this instance of the writer or another. The
+        numbers have gaps and no order, and begin anew with each commit, also with one that is tried again.
+        """
         raise NotImplementedError(f"{type(self).__name__} has no method `write_batch`")
 
     def commit_files(self, file_metadata: list[dict[str, Any]]) -> dict[str, Any] | None:

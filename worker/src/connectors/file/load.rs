@@ -258,14 +258,14 @@ impl Opener {
                 let plain = *compression == Compression::None;
                 let first = !plain || segment.range.start == header.data;
                 let line = first.then_some(if plain { header.lines + 1 } else { 1 });
-                let at = Place::new(&object.key, segment.range.start, line);
+                let at = Place::new(&place, segment.range.start, line);
                 let skip = if plain { 0 } else { header.data };
                 let reader = CsvReader::new(window()?, csv.clone(), self.schema.clone(), header, at);
                 Box::new(reader.skip(skip))
             }
             Layout::Ndjson => {
                 let line = (segment.range.start == 0).then_some(1);
-                let at = Place::new(&object.key, segment.range.start, line);
+                let at = Place::new(&place, segment.range.start, line);
                 Box::new(NdjsonReader::new(window()?, self.schema.clone(), at))
             }
             Layout::Parquet(footer) => Box::new(ParquetReader::open(

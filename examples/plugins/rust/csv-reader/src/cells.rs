@@ -3,7 +3,7 @@
 //! In: a line without its end. Out: its cells, without their quotes. A quote has a meaning at the beginning of a cell alone, as
 //! in RFC 4180; one that is opened is closed in the same line.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt};
 
 use memchr::memchr;
 
@@ -13,9 +13,9 @@ pub(crate) struct Cells<'a>(Option<&'a [u8]>);
 /// A quote is opened, and not closed in its line.
 pub(crate) struct Unclosed;
 
-impl<'a> Cells<'a> {
-    pub(crate) fn of(line: &'a [u8]) -> Self {
-        Self(Some(line))
+impl fmt::Display for Unclosed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a quote that is not closed in its line")
     }
 }
 
@@ -35,6 +35,10 @@ impl<'a> Iterator for Cells<'a> {
 }
 
 impl<'a> Cells<'a> {
+    pub(crate) fn of(line: &'a [u8]) -> Self {
+        Self(Some(line))
+    }
+
     /// A cell whose opening quote was passed. Two quotes are one; what stands behind the closing one belongs to the text.
     fn quoted(&mut self, text: &'a [u8]) -> Result<Cow<'a, [u8]>, Unclosed> {
         let (mut cell, mut rest) = (Cow::Borrowed(&text[..0]), text);

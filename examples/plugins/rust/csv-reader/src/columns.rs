@@ -2,18 +2,15 @@
 //!
 //! In: texts, without their quotes. Out: arrays; an empty text is null, whatever the type.
 
-use std::{mem::replace, str, sync::Arc};
+use std::{str, sync::Arc};
 
 use arrow_cast::parse::Parser;
 use millrace_plugin::{
     Error,
     arrow_array::{
-        ArrayRef, ArrowPrimitiveType,
-        builder::{BooleanBuilder, NullBuilder, PrimitiveBuilder, StringBuilder},
-        types::{
-            Date32Type, Float64Type, Int64Type, TimestampMicrosecondType, TimestampMillisecondType,
-            TimestampNanosecondType, TimestampSecondType,
-        },
+        Array, ArrayRef, ArrowPrimitiveType,
+        builder::{BooleanBuilder, PrimitiveBuilder, StringBuilder},
+        types::{Date32Type, Float64Type, Int64Type, TimestampMicrosecondType, TimestampNanosecondType},
     },
     arrow_schema::{DataType, TimeUnit},
 };
@@ -28,82 +25,120 @@ pub(crate) trait Column: Send {
 
 /// A column of one of the types that are found in CSV files, with room for so many rows.
 pub(crate) fn column(of: &DataType, rows: usize) -> Result<Box<dyn Column>, Error> {
-    fn values<T: Value>(rows: usize) -> Box<dyn Column> {
-        Box::new(PrimitiveBuilder::<T>::with_capacity(rows))
+    fn values<T: Value>(of: &DataType, rows: usize) -> Box<dyn Column> {
+        Box::new(Values::<T> {
+            builder: PrimitiveBuilder::with_capacity(rows).with_data_type(of.clone()),
+            zoned: matches!(of, DataType::Timestamp(_, Some(_))),
+        })
     }
     Ok(match of {
-        DataType::Int64 => values::<Int64Type>(rows),
-        DataType::Float64 => values::<Float64Type>(rows),
-        DataType::Date32 => values::<Date32Type>(rows),
-        DataType::Timestamp(TimeUnit::Second, None) => values::<TimestampSecondType>(rows),
-        DataType::Timestamp(TimeUnit::Millisecond, None) => values::<TimestampMillisecondType>(rows),
-        DataType::Timestamp(TimeUnit::Microsecond, None) => values::<TimestampMicrosecondType>(rows),
-        DataType::Timestamp(TimeUnit::Nanosecond, None) => values::<TimestampNanosecondType>(rows),
+        DataType::Int64 => values::<Int64Type>(of, rows),
+        DataType::Float64 => values::<Float64Type>(of, rows),
+        DataType::Date32 => values::<Date32Type>(of, rows),
+        DataType::Timestamp(TimeUnit::Microsecond, _) => values::<TimestampMicrosecondType>(of, rows),
+        DataType::Timestamp(TimeUnit::Nanosecond, _) => values::<TimestampNanosecondType>(of, rows),
         DataType::Boolean => Box::new(BooleanBuilder::with_capacity(rows)),
-        DataType::Null => Box::new(NullBuilder::new()),
         DataType::Utf8 => Box::new(StringBuilder::with_capacity(rows, 0)),
         other => return Err(Error::bug(format!("{other} is not found in CSV files"))),
     })
 }
 
-/// A type whose values are read one by one.
+/// The first type that all of these cells are written in; text where there is none.
+pub(crate) fn narrowest<'a>(mut cells: impl Iterator<Item = &'a [u8]> + Clone) -> DataType {
+    let moment = |unit, zone: Option<&str>| DataType::Timestamp(unit, zone.map(Into::into));
+    let types = [
+        DataType::Boolean,
+        DataType::Int64,
+        DataType::Float64,
+        DataType::Date32,
+        moment(TimeUnit::Microsecond, None),
+        moment(TimeUnit::Microsecond, Some("UTC")),
+        moment(TimeUnit::Nanosecond, None),
+        moment(TimeUnit::Nanosecond, Some("UTC")),
+    ];
+    let all = |of: &DataType| {
+        let fits = |column: &mut Box<dyn Column>, cell| {
+            (!of.is_numeric() || is_plain(cell)) && column.push(cell).is_some()
+        };
+        column(of, 0).is_ok_and(|mut column| cells.clone().all(|cell| fits(&mut column, cell)))
+    };
+    let found = types.into_iter().find(all);
+    found.filter(|_| cells.next().is_some()).unwrap_or(DataType::Utf8)
+}
+
+/// Begins as a number does that a program writes: `007` and `+49` are text.
+fn is_plain(cell: &[u8]) -> bool {
+    match cell.strip_prefix(b"-").unwrap_or(cell) {
+        [b'0', next, ..] => !next.is_ascii_digit(),
+        [first, ..] => first.is_ascii_digit(),
+        [] => false,
+    }
+}
+
+/// A type whose values are read one by one; `zoned`: each of them names its zone, else none does.
 trait Value: ArrowPrimitiveType {
-    fn read(cell: &[u8]) -> Option<Self::Native>;
+    fn read(cell: &[u8], zoned: bool) -> Option<Self::Native>;
 }
 
 impl Value for Int64Type {
-    fn read(cell: &[u8]) -> Option<i64> {
+    fn read(cell: &[u8], _: bool) -> Option<i64> {
         atoi_simd::parse::<_, true, true>(cell).ok()
     }
 }
 
 impl Value for Float64Type {
-    fn read(cell: &[u8]) -> Option<f64> {
+    fn read(cell: &[u8], _: bool) -> Option<f64> {
         fast_float2::parse(cell).ok()
     }
 }
 
 impl Value for Date32Type {
-    fn read(cell: &[u8]) -> Option<i32> {
+    fn read(cell: &[u8], _: bool) -> Option<i32> {
         days(cell)
     }
 }
 
-macro_rules! as_arrow_reads_it {
-    ($($type:ty: $digits:literal),*) => {
-        $(impl Value for $type {
-            fn read(cell: &[u8]) -> Option<i64> {
-                (fraction(cell) <= $digits).then(|| Self::parse(str::from_utf8(cell).ok()?))?
-            }
-        })*
-    };
+impl Value for TimestampMicrosecondType {
+    fn read(cell: &[u8], zoned: bool) -> Option<i64> {
+        moment::<Self>(cell, zoned, 6)
+    }
 }
 
-as_arrow_reads_it!(
-    TimestampSecondType: 0,
-    TimestampMillisecondType: 3,
-    TimestampMicrosecondType: 6,
-    TimestampNanosecondType: 9
-);
-
-/// The digits of a fraction of a second: Arrow cuts off those that a type has no room for.
-fn fraction(cell: &[u8]) -> usize {
-    let fraction = cell.iter().skip_while(|byte| **byte != b'.').skip(1);
-    fraction.take_while(|byte| byte.is_ascii_digit()).count()
+impl Value for TimestampNanosecondType {
+    fn read(cell: &[u8], zoned: bool) -> Option<i64> {
+        moment::<Self>(cell, zoned, 9)
+    }
 }
 
-impl<T: Value> Column for PrimitiveBuilder<T> {
+/// As Arrow reads it, which cuts off the digits that a type has no room for, and forgets the zone.
+fn moment<T: Parser>(cell: &[u8], zoned: bool, room: usize) -> Option<T::Native> {
+    let clock = cell.get("YYYY-MM-DD hh:mm:ss".len()..)?;
+    let fraction = clock.strip_prefix(b".").unwrap_or_default();
+    let digits = fraction.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let zone = if digits > 0 { &fraction[digits..] } else { clock };
+    (digits <= room && zoned != zone.is_empty()).then(|| T::parse(str::from_utf8(cell).ok()?))?
+}
+
+/// A column of such values.
+struct Values<T: Value> {
+    builder: PrimitiveBuilder<T>,
+    zoned: bool,
+}
+
+impl<T: Value> Column for Values<T> {
     fn push(&mut self, cell: &[u8]) -> Option<()> {
         match cell.is_empty() {
-            true => self.append_null(),
-            false => self.append_value(T::read(cell)?),
+            true => self.builder.append_null(),
+            false => self.builder.append_value(T::read(cell, self.zoned)?),
         }
         Some(())
     }
 
     fn take(&mut self) -> ArrayRef {
-        let rows = self.values_slice().len();
-        Arc::new(replace(self, Self::with_capacity(rows)).finish())
+        let array = self.builder.finish();
+        let room = PrimitiveBuilder::with_capacity(array.len());
+        self.builder = room.with_data_type(array.data_type().clone());
+        Arc::new(array)
     }
 }
 
@@ -144,17 +179,6 @@ impl Column for BooleanBuilder {
     }
 }
 
-/// A column in whose first rows nothing stands.
-impl Column for NullBuilder {
-    fn push(&mut self, cell: &[u8]) -> Option<()> {
-        cell.is_empty().then(|| self.append_null())
-    }
-
-    fn take(&mut self) -> ArrayRef {
-        Arc::new(self.finish())
-    }
-}
-
 impl Column for StringBuilder {
     fn push(&mut self, cell: &[u8]) -> Option<()> {
         match cell.is_empty() {
@@ -166,13 +190,51 @@ impl Column for StringBuilder {
 
     fn take(&mut self) -> ArrayRef {
         let (rows, bytes) = (self.offsets_slice().len(), self.values_slice().len());
-        Arc::new(replace(self, Self::with_capacity(rows, bytes)).finish())
+        let mut full = std::mem::replace(self, Self::with_capacity(rows, bytes));
+        Arc::new(full.finish())
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Date32Type, Parser, days};
+    use millrace_plugin::arrow_schema::{
+        DataType::{self, Boolean, Date32, Float64, Int64, Timestamp, Utf8},
+        TimeUnit::{Microsecond, Nanosecond},
+    };
+
+    use super::{Date32Type, Parser, days, narrowest};
+
+    #[test]
+    fn a_type_is_taken_where_every_cell_is_written_in_it() {
+        let utc = || Some("UTC".into());
+        for (cells, wanted) in [
+            (&[][..], Utf8),
+            (&["1", "-20"], Int64),
+            (&["1", "2.5"], Float64),
+            (&["007"], Utf8),
+            (&["-01.5"], Utf8),
+            (&["+49"], Utf8),
+            (&["nan"], Utf8),
+            (&["True", "false"], Boolean),
+            (&["2026-01-31"], Date32),
+            (&["2026-01-31", "x"], Utf8),
+            (
+                &["2026-01-31 12:00:00", "2026-01-31T12:00:00.123456"],
+                Timestamp(Microsecond, None),
+            ),
+            (
+                &["2026-01-31 12:00:00Z", "2026-01-31T12:00:00.1+02:00"],
+                Timestamp(Microsecond, utc()),
+            ),
+            (&["2026-01-31 12:00:00.123456789"], Timestamp(Nanosecond, None)),
+            (&["2026-01-31 12:00:00.1234567Z"], Timestamp(Nanosecond, utc())),
+            (&["2026-01-31 12:00:00", "2026-01-31 12:00:00Z"], Utf8),
+            (&["2026-01-31 12:00:00."], Utf8),
+        ] {
+            let found: DataType = narrowest(cells.iter().map(|cell: &&str| cell.as_bytes()));
+            assert_eq!(found, wanted, "{cells:?}");
+        }
+    }
 
     #[test]
     fn dates_are_those_of_arrow() {

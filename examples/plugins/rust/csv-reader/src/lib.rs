@@ -1,27 +1,28 @@
 //! A reader of CSV files: each file of a directory is a stream, read in parts side by side.
 //!
-//! In: `directory`, and `parts`. Out: rows, with the types that the first thousand of them show. Fields hold no line ends:
-//! a part begins behind one.
+//! In: `directory`, and `parts`. Out: rows. A column that the manifest declares is text here, and the worker reads it as it is
+//! declared; others have the types that the first thousand rows show. Fields hold no line ends: a part begins behind one.
 
 mod cells;
 mod columns;
+mod lines;
 mod part;
 
-use std::{
-    fs::File,
-    io::{BufRead, BufReader, Read, Seek, SeekFrom},
-    path::PathBuf,
-    sync::Arc,
-};
+use std::{path::PathBuf, sync::Arc};
 
-use arrow_csv::reader::Format;
-use millrace_plugin::{Batches, Config, Error, Reader, Request, Stream, arrow_schema::SchemaRef};
+use millrace_plugin::{
+    Batches, Config, Error, Reader, Request, Stream,
+    arrow_array::cast::AsArray,
+    arrow_schema::{DataType, Field, Schema, SchemaRef},
+};
 use serde::Deserialize;
 
-use self::part::Part;
+use self::{columns::narrowest, lines::Lines, part::Part};
 
 /// Bytes of a part, at least.
 const PART: u64 = 64 * 1024;
+/// Rows that tell the types.
+const SAMPLE: usize = 1000;
 
 /// What a Source says in its `connection`.
 #[derive(Deserialize)]
@@ -39,19 +40,34 @@ const fn one() -> usize {
 }
 
 struct CsvFiles {
+    config: Config,
     directory: PathBuf,
     parts: usize,
 }
 
 impl CsvFiles {
-    fn path(&self, stream: &str) -> PathBuf {
-        self.directory.join(format!("{stream}.csv"))
+    fn lines(&self, stream: &str, part: usize, parts: usize) -> Result<Lines, Error> {
+        Lines::of(self.directory.join(format!("{stream}.csv")), part, parts)
     }
 
     fn schema(&self, stream: &str) -> Result<SchemaRef, Error> {
-        let format = Format::default().with_header(true);
-        let (schema, _) = format.infer_schema(File::open(self.path(stream))?, Some(1000))?;
-        Ok(Arc::new(schema))
+        let mut lines = self.lines(stream, 0, 1)?;
+        let texts = |name| Field::new(name, DataType::Utf8, true);
+        let texts = Schema::new(lines.header()?.into_iter().map(texts).collect::<Vec<_>>());
+        let sample = Part::new(lines, texts.into())?.rows(SAMPLE)?;
+        let typed = |(field, cells): (&Arc<Field>, _)| match self.config.declares(stream, field.name()) {
+            true => field.clone(),
+            false => {
+                let cells = AsArray::as_string::<i32>(cells).iter().flatten();
+                Arc::new(Field::new(
+                    field.name(),
+                    narrowest(cells.map(str::as_bytes)),
+                    true,
+                ))
+            }
+        };
+        let fields = sample.schema_ref().fields().iter().zip(sample.columns());
+        Ok(Schema::new(fields.map(typed).collect::<Vec<_>>()).into())
     }
 }
 
@@ -61,6 +77,7 @@ impl Reader for CsvFiles {
         Ok(Self {
             directory: config.path(&settings.directory),
             parts: settings.parts.max(1),
+            config,
         })
     }
 
@@ -77,10 +94,15 @@ impl Reader for CsvFiles {
             let (Some(name), Some("csv")) = (name, path.extension().and_then(|end| end.to_str())) else {
                 continue;
             };
-            let most = std::fs::metadata(&path)?.len() / PART + 1;
+            // A file that cannot be read fails the loads of its stream, which say why, and no others.
+            let schema = self.schema(name).unwrap_or_else(|error| {
+                eprintln!("{error}");
+                Schema::empty().into()
+            });
+            let most = path.metadata().map_or(0, |file| file.len()) / PART + 1;
             streams.push(Stream {
                 partitions: self.parts.min(usize::try_from(most).unwrap_or(usize::MAX)),
-                ..Stream::new(name, self.schema(name)?)
+                ..Stream::new(name, schema)
             });
         }
         streams.sort_by(|one, other| one.name.cmp(&other.name));
@@ -88,30 +110,13 @@ impl Reader for CsvFiles {
     }
 
     fn read(&mut self, request: Request) -> Result<Box<dyn Batches>, Error> {
-        let mut file = File::open(self.path(&request.stream))?;
-        let size = file.metadata()?.len();
-        let (part, parts) = (request.instance as u64, request.instances.max(1) as u64);
-        let begin = line_after(&mut file, size / parts * part, part == 0)?;
-        let end = match part + 1 == parts {
-            true => size,
-            false => line_after(&mut file, size / parts * (part + 1), false)?,
-        };
-        file.seek(SeekFrom::Start(begin))?;
-        let bytes = file.take(end.saturating_sub(begin));
-        let rows = Part::new(self.path(&request.stream), bytes, self.schema(&request.stream)?)?;
-        Ok(Box::new(if part == 0 { rows.skip_header()? } else { rows }))
+        let schema = self.schema(&request.stream)?;
+        let mut lines = self.lines(&request.stream, request.instance, request.instances)?;
+        if request.instance == 0 {
+            lines.header()?;
+        }
+        Ok(Box::new(Part::new(lines, schema)?))
     }
-}
-
-/// The first byte of a line at or after `at`.
-fn line_after(file: &mut File, at: u64, first: bool) -> Result<u64, Error> {
-    if first {
-        return Ok(0);
-    }
-    file.seek(SeekFrom::Start(at))?;
-    let mut rest = Vec::new();
-    let read = BufReader::new(file).read_until(b'\n', &mut rest)?;
-    Ok(at + read as u64)
 }
 
 millrace_plugin::reader!(CsvFiles);

@@ -29,10 +29,10 @@ def type_of(type_: Type) -> Any:
     import pyarrow as pa
 
     match type_.kind:
-        case "int" | "uint" | "float" | "bool":
-            return {"bool": pa.bool_(), "float": pa.float64() if type_.bits == 64 else pa.float32()}.get(
-                type_.kind
-            ) or getattr(pa, f"{type_.kind}{type_.bits}")()
+        case "bool":
+            return pa.bool_()
+        case "int" | "uint" | "float":
+            return getattr(pa, f"{type_.kind}{type_.bits}")()
         case "decimal":
             make = pa.decimal128 if type_.precision <= 38 else pa.decimal256
             return make(type_.precision, type_.scale)

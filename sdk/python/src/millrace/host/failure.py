@@ -1,7 +1,7 @@
 """What went wrong, for the worker.
 
 In: any exception of plugin code, however odd. Out: the header of an `error` frame: who must act, what happened, what
-to do about it, the traceback without the frames of this package, and the batch it was on.
+to do about it, the traceback with the frames of the plugin alone, and the batch it was on.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import traceback
 from pathlib import Path
-from types import TracebackType
+from traceback import TracebackException
 from typing import Any
 
 from ..errors import MillraceError, kind_of
 
-#: Where the frames above those of a plugin come from.
+#: Where the frames around those of a plugin come from.
 _MACHINERY = (
     str(Path(__file__).resolve().parent.parent),
     str(Path(asyncio.__file__).resolve().parent),
@@ -30,8 +30,10 @@ def header(error: BaseException, batch: int | None = None) -> dict[str, Any]:
     found: dict[str, Any] = {"type": "error", "kind": kind, "message": _cut(message, _MOST_MESSAGE)}
     if advice:
         found["advice"] = advice
-    if not isinstance(error, MillraceError) or error.__cause__ is not None or _raised_by_plugin(error):
-        found["traceback"] = _cut(_traceback(error), _MOST_TRACEBACK)
+    # One that says who must act says enough, unless another is behind it.
+    enough = isinstance(error, MillraceError) and kind != "bug" and error.__cause__ is None
+    if not enough and (shown := _traceback(error)) is not None:
+        found["traceback"] = _cut(shown, _MOST_TRACEBACK)
     if batch is not None:
         found["batch"] = batch
     return found
@@ -50,12 +52,6 @@ def _told(error: BaseException) -> tuple[str, str, str | None]:
     return kind_of(error), f"{type(error).__name__}: {said(error)}".removesuffix(": "), None
 
 
-def _raised_by_plugin(error: MillraceError) -> bool:
-    """Whether a bug that has a kind of its own was raised in plugin code; this package's own frames tell nothing."""
-    found = error.__traceback__
-    return error.kind == "bug" and found is not None and _own(found) is not found
-
-
 def said(error: BaseException) -> str:
     """The text of an exception, also of one whose text cannot be had."""
     try:
@@ -64,22 +60,30 @@ def said(error: BaseException) -> str:
         return f"(its text cannot be had: {type(second).__name__} in its __str__)"
 
 
-def _traceback(error: BaseException) -> str:
+def _traceback(error: BaseException) -> str | None:
+    """`None`: an error of this package that concerns no line of the plugin."""
     try:
-        lines = traceback.format_exception(type(error), error, _own(error.__traceback__))
-        return "".join(lines)
+        told = _own(TracebackException.from_exception(error))
+        if told is None and not isinstance(error, MillraceError):
+            # A bug of this package: all of it counts.
+            told = TracebackException.from_exception(error)
+        return None if told is None else "".join(told.format())
     except BaseException as second:
         # An exception with attributes that raise; the frames alone can be told.
         frames = "".join(traceback.format_tb(error.__traceback__))
         return f"{frames}{type(error).__name__} (not printable: {type(second).__name__})\n"
 
 
-def _own(found: TracebackType | None) -> TracebackType | None:
-    """The traceback from the first frame of the plugin on; all of it where none is the plugin's."""
-    at = found
-    while at is not None and at.tb_frame.f_code.co_filename.startswith(_MACHINERY):
-        at = at.tb_next
-    return at or found
+def _own(told: TracebackException) -> TracebackException | None:
+    """The frames of the plugin alone; what was made of an exception outside of the plugin is left out."""
+    links = [told]
+    for one in links:
+        one.stack[:] = [frame for frame in one.stack if not frame.filename.startswith(_MACHINERY)]
+        behind = (one.__cause__, one.__context__, *(getattr(one, "exceptions", None) or ()))
+        links += [link for link in behind if link is not None]
+    while not told.stack and told.__cause__ is not None:
+        told = told.__cause__
+    return told if told.stack else None
 
 
 def _cut(text: str, most: int) -> str:

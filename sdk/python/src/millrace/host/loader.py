@@ -12,20 +12,22 @@ import importlib.util
 import inspect
 import sys
 import traceback
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
-from ..errors import ConfigError
+from ..errors import ConfigError, to_install
+
+T = TypeVar("T")
 
 #: Packages whose name is not that of the module that one imports.
 _PACKAGES = {
     "yaml": "pyyaml", "PIL": "pillow", "cv2": "opencv-python", "bs4": "beautifulsoup4", "sklearn": "scikit-learn",
     "dateutil": "python-dateutil", "dotenv": "python-dotenv", "MySQLdb": "mysqlclient", "Crypto": "pycryptodome",
     "google.cloud.storage": "google-cloud-storage", "google.cloud.bigquery": "google-cloud-bigquery",
-    "confluent_kafka": "confluent-kafka", "kafka": "kafka-python", "paho": "paho-mqtt", "jwt": "pyjwt",
-    "psycopg2": "psycopg2-binary", "snowflake": "snowflake-connector-python", "avro": "avro",
+    "kafka": "kafka-python", "paho": "paho-mqtt", "jwt": "pyjwt",
+    "psycopg2": "psycopg2-binary", "snowflake": "snowflake-connector-python",
 }  # fmt: skip
 
 
@@ -60,12 +62,14 @@ def _file(path: Path, plugin: str) -> ModuleType:
         sys.path.insert(0, folder)
     name = _module_name(path)
     spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    loader = spec.loader
+    assert loader is not None
     module = importlib.util.module_from_spec(spec)
     # Found by name afterwards: dataclasses, pickle and child processes look there.
     sys.modules[name] = module
     try:
-        _imported(lambda: spec.loader.exec_module(module), plugin)
+        _imported(lambda: loader.exec_module(module), plugin)
     except BaseException:
         del sys.modules[name]
         raise
@@ -91,15 +95,13 @@ def _neighbours(path: Path) -> str:
 
 
 def _installed(path: str, plugin: str) -> ModuleType:
-    found: list[ModuleType] = []
-    _imported(lambda: found.append(importlib.import_module(path)), plugin, path)
-    return found[0]
+    return _imported(lambda: importlib.import_module(path), plugin, path)
 
 
-def _imported(act: Any, plugin: str, asked: str = "") -> None:
+def _imported(act: Callable[[], T], plugin: str, asked: str = "") -> T:
     """Imports, and says of a failure what a person can do."""
     try:
-        act()
+        return act()
     except ModuleNotFoundError as error:
         raise _missing(error, plugin, asked) from error
     except ImportError as error:
@@ -108,22 +110,21 @@ def _imported(act: Any, plugin: str, asked: str = "") -> None:
         raise ConfigError(f"`{plugin}` cannot be imported: {error}", advice=advice) from error
     except SyntaxError as error:
         said = "".join(traceback.format_exception_only(error)).strip()
-        raise ConfigError(f"`{plugin}` is not Python {sys.version_info[0]}.{sys.version_info[1]}: {said}") from error
+        raise ConfigError(f"`{plugin}` is not Python {sys.version_info[0]}.{sys.version_info[1]}: {said}") from None
 
 
 def _missing(error: ModuleNotFoundError, plugin: str, asked: str) -> ConfigError:
     name = error.name or str(error)
-    if asked and (asked == name or asked.startswith(name + ".")):
-        return ConfigError(
-            f"plugin module not found: no module is called `{name}`",
-            advice=f"name the file (/path/{name.rpartition('.')[2]}.py:Class), or add the package that holds `{name}` "
-            "to `requirements` of the engine",
-        )
-    package = _PACKAGES.get(name) or _PACKAGES.get(name.partition(".")[0]) or name.partition(".")[0]
-    return ConfigError(
-        f"`{plugin}` imports `{name}`, which is not installed",
-        advice=f'add it to the engine: requirements: ["{package}"]',
-    )
+    first, _, _ = name.partition(".")
+    advice = to_install(_PACKAGES.get(name) or _PACKAGES.get(first) or first)
+    if not (asked + ".").startswith(name + "."):
+        return ConfigError(f"`{plugin}` imports `{name}`, which is not installed", advice=advice)
+    holder, _, last = name.rpartition(".")
+    if holder:
+        advice = f"`{holder}` is there, and has no `{last}`: look at the name, and at the version of the package"
+    else:
+        advice += f"; a file is named by its path, ./{name}.py:Class"
+    return ConfigError(f"plugin module not found: no module is called `{name}`", advice=advice)
 
 
 def _class(module: ModuleType, name: str, path: str, bases: tuple[type, ...]) -> type[Any]:

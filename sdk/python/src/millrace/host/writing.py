@@ -8,9 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from ..columns import arrow
-from ..errors import ConfigError, MillraceError
+from ..errors import ConfigError, MillraceError, to_install
 from ..kinds.writer import WriterKind, asset
-from ..sink import ARROW_ADVICE
 from .frames import Frame
 
 
@@ -48,7 +47,7 @@ class Writing:
 
 def _arrow(frame: Frame) -> tuple[Any, list[Any]]:
     if not arrow.available():
-        raise ConfigError("a writer is given Arrow data, and pyarrow is not installed", advice=ARROW_ADVICE)
+        raise ConfigError("a writer is given Arrow data, and pyarrow is not installed", advice=to_install("pyarrow"))
     if not frame.body:
         raise MillraceError(f"`{frame.type}` has no body")
     return arrow.read_stream(frame.body)

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 from ..columns import arrow, odcs
-from ..config import SourceConfig, source_config
+from ..config import SourceConfig, names, source_config
 from ..errors import ConfigError
 from ..iterate import result
 from ..load import Load
@@ -30,6 +30,8 @@ class Kind(ABC):
     base: ClassVar[type[Plugin]]
     #: Whether it sends by itself, and can be paused and rewound.
     push: ClassVar[bool] = False
+    #: The instance that reads.
+    reading: Plugin | None = None
 
     def __init__(self, plugin: type[Plugin], config: dict[str, Any]) -> None:
         self.plugin, self.config = plugin, config
@@ -54,12 +56,12 @@ class Kind(ABC):
             "declaresKeys": bool(names(self.plugin.primary_key)),
             "fullLoadInterval": full,
             "deltaLoadInterval": delta,
-            "idempotent": False,
         }
 
-    @abstractmethod
     def discover(self) -> list[dict[str, Any]]:
-        """The streams that there are."""
+        """The streams that there are; where the class cannot tell, those of the manifest, or one with its name."""
+        config = self.configured()
+        return [told(stream, config) for stream in config.objects or [config.name]]
 
     @abstractmethod
     def read(self, load: Load, sink: Sink) -> None:
@@ -74,7 +76,13 @@ class Kind(ABC):
 
         What a kind has no use for is no error: a worker asks all of them.
         """
-        return
+        if word == "acknowledge" and self.reading is not None:
+            self.reading.acknowledge(position)
+
+    def begun(self, load: Load) -> Any:
+        """The instance that reads from now on, and hears what is safe."""
+        self.reading = self.made(load, [load.stream] if load.stream else None)
+        return self.reading
 
     def made(self, load: Load, objects: list[str] | None = None) -> Any:
         """An instance. What it is to read is known to it before its `__init__` runs, and even if that forgets
@@ -98,13 +106,6 @@ class Kind(ABC):
         """The configuration, for these streams alone."""
         over = {} if objects is None else {"objects": objects}
         return source_config(self.config, **over)
-
-
-def names(value: Any) -> list[str]:
-    """One name or several, as a list."""
-    if value is None:
-        return []
-    return [value] if isinstance(value, str) else [str(one) for one in value]
 
 
 def told(stream: Any, config: SourceConfig) -> dict[str, Any]:

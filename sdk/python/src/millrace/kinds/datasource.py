@@ -24,8 +24,6 @@ class DataSourceKind(Kind):
     word = "data_source"
     base = DataSource
 
-    _source: DataSource | None = None
-
     def ready(self) -> dict[str, Any]:
         return {**super().ready(), "declaresKeys": True}
 
@@ -39,15 +37,11 @@ class DataSourceKind(Kind):
 
     def read(self, load: Load, sink: Sink) -> None:
         with self._connected(load, [load.stream]) as source:
-            self._source = source
+            self.reading = source
             stream = self._stream(source, load.stream)
             stream.state = load.position
             given = stream.read(load.position) if _takes_one(stream.read) else stream.read()
             forward(items(given), State(load.position), sink, ambient=False)
-
-    def control(self, word: str, position: Any) -> None:
-        if word == "acknowledge" and self._source is not None:
-            self._source.acknowledge(position)
 
     @contextmanager
     def _connected(self, load: Load, objects: list[str] | None) -> Iterator[DataSource]:

@@ -12,6 +12,7 @@ from datetime import timedelta
 from typing import Any
 
 from ..columns.plain import row_of
+from ..config import names
 from ..datasource import ABSENT
 from ..errors import ConfigError, DataError
 from ..generic import GenericSource
@@ -19,7 +20,7 @@ from ..iterate import items, result
 from ..load import Load
 from ..sink import Sink
 from . import watermark
-from .base import Kind, names, told
+from .base import Kind, told
 
 OPERATION, WATERMARK = "_millrace_op", "_millrace_watermark"
 #: The key column of a source that names none.
@@ -35,9 +36,7 @@ class GenericKind(Kind):
     @property
     def intervals(self) -> tuple[float | None, float | None]:
         plugin: Any = self.plugin
-        if isinstance(vars(plugin).get("full_load_interval"), property) or isinstance(
-            vars(plugin).get("delta_load_interval"), property
-        ):
+        if isinstance(plugin.full_load_interval, property) or isinstance(plugin.delta_load_interval, property):
             plugin = self.made(Load())
         return _seconds(plugin.full_load_interval), _seconds(plugin.delta_load_interval)
 
@@ -57,7 +56,7 @@ class GenericKind(Kind):
         return found
 
     def read(self, load: Load, sink: Sink) -> None:
-        source: GenericSource = self.made(load, [load.stream] if load.stream else None)
+        source: GenericSource = self.begun(load)
         key = self._key(source, load.stream)
         last = _last(load.position)
         if load.kind == "delta":

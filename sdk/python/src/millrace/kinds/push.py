@@ -15,7 +15,7 @@ from ..load import Load
 from ..outbox import Outbox
 from ..push import PushSource
 from ..sink import Closed, Sink
-from .base import Kind, told
+from .base import Kind
 
 #: How long a row waits for others.
 LINGER = 0.05
@@ -91,12 +91,8 @@ class PushKind(Kind):
     def replayable(self) -> bool:
         return self.plugin.rewind is not PushSource.rewind  # type: ignore[attr-defined]
 
-    def discover(self) -> list[dict[str, Any]]:
-        config = self.configured()
-        return [told(stream, config) for stream in config.objects or [config.name]]
-
     def read(self, load: Load, sink: Sink) -> None:
-        source: PushSource = self.made(load, [load.stream] if load.stream else None)
+        source: PushSource = self.begun(load)
         source.configure(load.stream, {**source.connection, **source.options})
         position = load.position
         try:

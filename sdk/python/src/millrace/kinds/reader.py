@@ -23,25 +23,18 @@ class ReaderKind(Kind):
     word = "reader"
     base = BaseReader
 
-    _reader: BaseReader | None = None
-
     def discover(self) -> list[dict[str, Any]]:
         reader = self.made(Load())
         return [told(stream, reader.source_config) for stream in items(result(reader.discover()))]
 
     def read(self, load: Load, sink: Sink) -> None:
-        reader: BaseReader = self.made(load, [load.stream] if load.stream else None)
-        self._reader = reader
+        reader: BaseReader = self.begun(load)
         rows = _estimate(reader)
         if rows is not None:
             sink.estimate(rows)
         state = State(load.position)
         given = result(reader.extract(state))
         forward(items([given] if _one_batch(given) else given), state, sink)
-
-    def control(self, word: str, position: Any) -> None:
-        if word == "acknowledge" and self._reader is not None:
-            self._reader.acknowledge(position)
 
 
 def _estimate(reader: BaseReader) -> int | None:

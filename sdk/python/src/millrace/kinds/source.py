@@ -11,7 +11,7 @@ from ..outbox import Outbox
 from ..sink import Sink
 from ..source import Source, StatefulSource
 from ..state import State
-from .base import Kind, told
+from .base import Kind
 
 #: How long a row of a source without state waits for others.
 LINGER = 0.2
@@ -23,8 +23,6 @@ class SourceKind(Kind):
     word = "stateful"
     base = Source
 
-    _source: Source | None = None
-
     @property
     def _stateful(self) -> bool:
         return issubclass(self.plugin, StatefulSource)
@@ -33,18 +31,13 @@ class SourceKind(Kind):
     def replayable(self) -> bool:
         return self._stateful
 
-    def discover(self) -> list[dict[str, Any]]:
-        config = self.configured()
-        return [told(stream, config) for stream in config.objects or [config.name]]
-
     def check(self) -> None:
         source: Source = self.made(Load())
         _connect(source)
         result(source.check())
 
     def read(self, load: Load, sink: Sink) -> None:
-        source: Source = self.made(load, [load.stream] if load.stream else None)
-        self._source = source
+        source: Source = self.begun(load)
         if isinstance(source, StatefulSource):
             source._state = State(load.position)
             source._outbox = Outbox(sink, linger=None)
@@ -59,10 +52,6 @@ class SourceKind(Kind):
             source._outbox.drop()
         state = source.state.value if isinstance(source, StatefulSource) and source.state.known else ABSENT
         sink.finish(state)
-
-    def control(self, word: str, position: Any) -> None:
-        if word == "acknowledge" and self._source is not None:
-            self._source.acknowledge(position)
 
 
 class _Counted(Outbox):

@@ -22,16 +22,13 @@ from ..writer import BaseWriter
 class WriterKind:
     """Runs a `BaseWriter`."""
 
-    word = "writer"
-
     def __init__(self, plugin: type[BaseWriter], config: dict[str, Any]) -> None:
         self.plugin, self._config = plugin, config
         self._writer: BaseWriter | None = None
 
     def ready(self) -> dict[str, Any]:
         """What the worker is told once the class is loaded."""
-        told = {"kind": self.word, "push": False, "replayable": False, "declaresKeys": False}
-        return {**told, "fullLoadInterval": None, "deltaLoadInterval": None, "idempotent": bool(self.plugin.idempotent)}
+        return {"kind": "writer", "idempotent": bool(self.plugin.idempotent)}
 
     def open(self, asset: AssetDefinition, output_base: str | None = None) -> None:
         """Makes the writer of a stream; the one before it is let go."""

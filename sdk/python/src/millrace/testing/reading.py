@@ -17,6 +17,7 @@ from ..columns.table import Refused, Table
 from ..datasource import ABSENT
 from ..load import Load
 from ..sink import Closed, Sink
+from .settings import configured
 
 
 @dataclass
@@ -110,7 +111,7 @@ def read(
 ) -> Reading:
     """Reads one stream. `stop_after`: the process dies after so many batches."""
     asked = Load(stream, load, state, begin, end, instance, instances, batch_rows)
-    config = _config(stream, connection, credentials, options, schema, primary_key)
+    config = configured(stream, connection, credentials, options, schema, primary_key)
     table = Table(odcs.columns(schema or ()), with_arrow=arrow.available())
     sink = _Kept(asked, table, stop_after)
     kind = kinds.kind_of(plugin, config)
@@ -127,7 +128,7 @@ def discover(
     options: dict[str, Any] | None = None,
 ) -> list[dict[str, Any]]:
     """The streams that a reader finds."""
-    return kinds.kind_of(plugin, _config("", connection, credentials, options, None, None)).discover()
+    return kinds.kind_of(plugin, configured("", connection, credentials, options)).discover()
 
 
 def read_with_crashes(plugin: type[Any], *, stop_after: int = 1, state: Any = None, **settings: Any) -> Reading:
@@ -183,22 +184,3 @@ def _counted(rows: list[dict[str, Any]]) -> Counter[str]:
 def _said(rows: list[dict[str, Any]]) -> list[str]:
     """Rows to compare: a column that one reading never met is a null in the other."""
     return [repr(sorted((name, value) for name, value in row.items() if value is not None)) for row in rows]
-
-
-def _config(
-    stream: str,
-    connection: dict[str, Any] | None,
-    credentials: dict[str, Any] | None,
-    options: dict[str, Any] | None,
-    schema: list[dict[str, Any]] | None,
-    primary_key: list[str] | None,
-) -> dict[str, Any]:
-    return {
-        "name": "test",
-        "connection": connection or {},
-        "credentials": credentials or {},
-        "objects": [stream] if stream else [],
-        "engine": {"type": "python", "options": options or {}},
-        "schema": {stream: schema} if schema else {},
-        "primaryKey": {stream: primary_key} if primary_key else {},
-    }

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import count
 from os import PathLike
 from typing import Any, Literal
 
 from ..columns import arrow, odcs
 from ..columns.table import Table
 from ..kinds.writer import WriterKind, asset
+from .settings import configured
 
 
 @dataclass
@@ -39,21 +41,15 @@ def write(
     primary_key: list[str] | None = None,
     mode: Literal["append", "upsert", "overwrite"] = "append",
     generation: int = 0,
-    commit_id: str = "commit-1",
+    commit_id: str = "default/flow:stream:1.1",
     commits: int = 1,
     replace: bool = False,
 ) -> Writing:
-    """Writes batches and commits them; `commits=2` repeats the commit, as it is after a crash in the middle of it."""
-    kind = WriterKind(
-        plugin,
-        {
-            "name": "test",
-            "connection": connection or {},
-            "credentials": credentials or {},
-            "objects": [stream],
-            "engine": {"type": "python", "options": options or {}},
-        },
-    )
+    """Writes batches and commits them; `commits=2` repeats the commit, as it is after a crash in the middle of it.
+
+    Numbers of batches and the id of the commit look as those of a worker do.
+    """
+    kind = WriterKind(plugin, configured(stream, connection, credentials, options))
     table = Table(odcs.columns(schema or ()), with_arrow=arrow.available())
     given = [_batch(table, one) for one in batches]
     arrow_schema = given[0].schema if given and hasattr(given[0], "schema") else None
@@ -61,7 +57,7 @@ def write(
     header = {"stream": stream, "mode": mode, "primaryKey": primary_key or [], "generation": generation}
     kind.open(asset(header, columns, arrow_schema), str(output_base))
     found = Writing()
-    for counter, batch in enumerate(given):
+    for counter, batch in zip(count(step=1024), given, strict=False):
         as_arrow = plugin.arrow or isinstance(batch, list)
         found.files += kind.write(batch if as_arrow else batch.to_pylist(), counter)
     for _ in range(commits):
