@@ -161,7 +161,8 @@ def test_a_value_that_is_not_what_the_first_rows_showed_fails_its_stream_alone(
     result = run(manifest, "--full", check=False)
 
     assert result.returncode == 1, str(result)
-    assert "many" in result.stream("users")["error"]["message"]
+    message = result.stream("users")["error"]["message"]
+    assert "many" in message and "while it read, at batch " in message, message
     expect(result.stream("orders"), read=300, unchanged=300)
     same_rows(files.table(manifest, "users"), shop["users"])
 

@@ -52,13 +52,15 @@ pub fn serve(kind: Kind) -> Result<()> {
     let mut pipe = Pipe::take()?;
     let mut plugin: Option<Box<dyn Plugin>> = None;
     while let Some(request) = pipe.next()? {
-        let answered = answer(kind, &mut plugin, &request, &mut pipe);
+        let mut batch = None;
+        let answered = answer(kind, &mut plugin, &request, &mut pipe, &mut batch);
         if let Err(error) = answered {
             let told = json!({
                 "type": "error",
                 "kind": error.kind.as_str(),
                 "message": error.message,
                 "advice": error.advice,
+                "batch": batch,
             });
             pipe.write(&told, &[])?;
         }
@@ -66,11 +68,13 @@ pub fn serve(kind: Kind) -> Result<()> {
     Ok(())
 }
 
+/// Answers one request; `batch` is the number of the one that is being read, counted from 1: errors name it.
 fn answer(
     kind: Kind,
     plugin: &mut Option<Box<dyn Plugin>>,
     request: &Request,
     pipe: &mut Pipe,
+    batch: &mut Option<u64>,
 ) -> Result<()> {
     let asked = request.header["type"].as_str().unwrap_or_default();
     if asked == "start" {
@@ -105,12 +109,12 @@ fn answer(
             let (schema, mut header) = plugin.read(&request.header)?;
             header["type"] = json!("schema");
             pipe.write(&header, &pipe::schema(&schema)?)?;
-            let mut batch = 0;
+            let batch = batch.insert(1);
             while let Some((rows, mut header)) = plugin.next()? {
-                batch += 1;
                 header["type"] = json!("batch");
-                header["batch"] = json!(batch);
+                header["batch"] = json!(*batch);
                 pipe.write_batch(header, &rows)?;
+                *batch += 1;
             }
             pipe.write(&json!({ "type": "end" }), &[])
         }

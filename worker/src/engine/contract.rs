@@ -26,7 +26,7 @@ use millrace_crds::{
     suggest,
 };
 
-pub(crate) use self::fit::plain_field;
+pub(crate) use self::fit::{Fit, fit, plain, plain_field};
 use self::{
     layout::{Extra, Part, Rules, extras},
     refuse::{counts, keep, null_keys, unfit},

@@ -3,6 +3,7 @@
 //! In: `batch` frames with what was refused of them, and the columns of the load. Out: payloads. A batch whose columns are not
 //! those of the load is laid out as they are: what it lacks is null, and a row that has more than they hold is unfit.
 
+mod exact;
 mod refused;
 #[cfg(test)]
 mod tests;
@@ -19,6 +20,7 @@ use arrow::{
 use bytes::Bytes;
 use serde_json::{Value, json};
 
+use self::exact::exact;
 pub(super) use self::refused::Refusals;
 use super::super::{frame::Frame, host};
 use crate::{
@@ -230,7 +232,7 @@ fn fit(mut payload: Payload, columns: &SchemaRef) -> Result<Payload> {
             arrays.push(new_null_array(field.data_type(), batch.num_rows()));
             continue;
         };
-        let fitting = exact(array, field.data_type())?;
+        let fitting = exact(array, field)?;
         for row in 0..array.len() {
             if fitting.is_null(row) && !array.is_null(row) {
                 let why = format!(
@@ -265,26 +267,6 @@ fn alike(one: &Fields, other: &Fields) -> bool {
         one.name() == other.name() && one.data_type() == other.data_type()
     };
     one.len() == other.len() && one.iter().zip(other).all(same)
-}
-
-/// A column of another type, where each value is one of it, too; null where it is not.
-fn exact(array: &ArrayRef, wanted: &DataType) -> Result<ArrayRef> {
-    if array.data_type() == wanted {
-        return Ok(array.clone());
-    }
-    let options = CastOptions::default();
-    if !arrow::compute::can_cast_types(array.data_type(), wanted) {
-        return Ok(new_null_array(wanted, array.len()));
-    }
-    let there = cast_with_options(array, wanted, &options)?;
-    // A value that comes back as another has lost something on its way.
-    let back = cast_with_options(&there, array.data_type(), &options)?;
-    let same = arrow::compute::kernels::cmp::not_distinct(&back, array);
-    Ok(match same {
-        Ok(same) => arrow::compute::nullif(&there, &arrow::compute::not(&same)?)?,
-        // Nested columns cannot be compared as a whole.
-        Err(_) => there,
-    })
 }
 
 /// The rows with something `wrong`; one that has a column beyond those of its load is never delivered.

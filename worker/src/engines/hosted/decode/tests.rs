@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::{ArrayRef, Int64Array, RecordBatch, StringArray},
+    array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray},
     ipc::writer::StreamWriter,
 };
 use serde_json::{Value, json};
@@ -83,7 +83,7 @@ fn what_a_batch_says_of_its_columns_beside_their_types_is_nothing_to_a_load() {
 
 #[test]
 fn the_place_of_a_row_is_its_number_in_the_batch_that_the_plugin_gave() {
-    let batch = rows(&[("id", Arc::new(StringArray::from(vec!["1", "x"])))]);
+    let batch = rows(&[("id", Arc::new(Float64Array::from(vec![1.0, 1.5])))]);
     let header = json!({ "batch": 3, "row": 8192, "metadata": { "page": 7 } });
 
     let payload = decoded(header, json!([]), &batch);
