@@ -77,6 +77,7 @@ def test_what_is_not_installed_of_a_package_is_told(
     assert error["kind"] == "config"
     assert message in error["message"], error
     assert advice in error["advice"], error
+    assert ("traceback" in error) == there.endswith("readers.py"), error
 
 
 def test_a_class_of_a_notebook_is_told_how_to_move_to_a_file(host: Host) -> None:

@@ -7,6 +7,7 @@ to do about it, the traceback with the frames of the plugin alone, and the batch
 from __future__ import annotations
 
 import asyncio
+import importlib
 import traceback
 from pathlib import Path
 from traceback import TracebackException
@@ -18,6 +19,7 @@ from ..errors import MillraceError, kind_of
 _MACHINERY = (
     str(Path(__file__).resolve().parent.parent),
     str(Path(asyncio.__file__).resolve().parent),
+    str(Path(importlib.__file__).resolve().parent),
     "<frozen importlib",
 )
 #: Enough to see what happened, and little enough for a status.
