@@ -192,7 +192,7 @@ class Engines:
             lambda: self.clear(self.work / "state", self.work / "out"),
             self.told,
             "" if found else "not built (cargo build --release)",
-            environment={"MILLRACE_PYTHON": self.options.peers, "PYTHONDONTWRITEBYTECODE": "1"},
+            environment={"MILLRACE_PYTHON": self.options.peers, "PYTHONPYCACHEPREFIX": f"{self.work}/pycache"},
         )
 
     def peer(self, name: str, function: str, path: Path) -> Program:
