@@ -24,7 +24,7 @@ class Load:
     #: Which of how many instances this one is, counted from 0.
     instance: int = 0
     instances: int = 1
-    #: The rows that a batch should have at most; one of Arrow data may have eight times as many.
+    #: The rows that a batch should have at most; one of Arrow data may have four times as many.
     batch_rows: int = 8192
 
     @classmethod

@@ -24,7 +24,7 @@ class Closed(BaseException):
 
 
 #: Columns are smaller than the same rows as dictionaries, and each batch has its cost: so many times more rows in one.
-_ARROW_ROWS = 8
+_ARROW_ROWS = 4
 #: The seconds in which a plugin that was told to stop may still send, to end in good order.
 PATIENCE = 5.0
 
