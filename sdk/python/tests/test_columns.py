@@ -6,6 +6,7 @@ import dataclasses
 import enum
 import json
 import uuid
+from collections import Counter, defaultdict
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from typing import Any
@@ -290,3 +291,11 @@ def test_a_batch_that_fits_is_the_same_however_it_is_built() -> None:
     names = [column.name for column in slow.columns]
     assert [dict(zip(names, part, strict=True)) for part in zip(*slow.parts, strict=True)] == rows
     assert fast.arrow().to_pylist() == rows
+
+
+@pytest.mark.parametrize("row", [Counter({"id": 2, "late": 7}), defaultdict(int, id=2)])
+def test_a_row_that_makes_up_what_it_lacks_has_nothing_there(row: dict[str, int]) -> None:
+    batch = took([{"id": 1, "count": 5}], [row])
+    assert values(batch, "id") == [2]
+    assert values(batch, "count") == [None]
+    assert [column.name for column in batch.columns] == ["id", "count", *(["late"] if "late" in row else [])]

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from conftest import PATIENCE, Host, types
+
+import millrace
+from millrace.host import failure
 
 Write = Callable[..., str]
 GOOD = """
@@ -220,3 +225,23 @@ def test_garbage_on_the_input_ends_the_host(host: Host) -> None:
 
 def test_a_request_that_is_not_known_is_an_error(host: Host) -> None:
     assert "does not know" in host.one("dance")["message"]
+
+
+def test_a_package_whose_name_begins_like_that_of_this_one_is_the_plugins_own() -> None:
+    beside = Path(millrace.__file__).parent.with_name("millrace_shop") / "orders.py"
+    with pytest.raises(ValueError, match="odd") as raised:
+        exec(compile("raise ValueError('odd')", str(beside), "exec"))
+    assert str(beside) in failure.header(raised.value)["traceback"]
+
+
+def test_frames_of_this_package_are_left_out_also_where_it_is_found_by_a_link(tmp_path: Path) -> None:
+    package = Path(millrace.__file__).parent
+    (tmp_path / "linked").symlink_to(package.parent)
+    code = (
+        "from millrace.host import failure\nfrom millrace.config import source_config\n"
+        "try: source_config(5)\nexcept Exception as error: print(failure.header(error)['traceback'])"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "linked")}
+    shown = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert "<string>" in shown.stdout
+    assert "millrace" not in shown.stdout

@@ -20,7 +20,7 @@ use arrow::{
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use self::exact::exact;
+use self::exact::{exact, there};
 pub(super) use self::refused::Refusals;
 use super::super::{frame::Frame, host};
 use crate::{
@@ -232,9 +232,9 @@ fn fit(mut payload: Payload, columns: &SchemaRef) -> Result<Payload> {
             arrays.push(new_null_array(field.data_type(), batch.num_rows()));
             continue;
         };
-        let fitting = exact(array, field)?;
+        let (fitting, there) = (exact(array, field)?, there(array));
         for row in 0..array.len() {
-            if fitting.is_null(row) && !array.is_null(row) {
+            if fitting.is_null(row) && there(row) {
                 let why = format!(
                     "a value of {} is not {}",
                     type_name(array.data_type()),
@@ -247,8 +247,8 @@ fn fit(mut payload: Payload, columns: &SchemaRef) -> Result<Payload> {
     }
     for (index, field) in batch.schema().fields().iter().enumerate() {
         if columns.index_of(field.name()).is_err() {
-            let array = batch.column(index);
-            for row in (0..array.len()).filter(|row| !array.is_null(*row)) {
+            let there = there(batch.column(index));
+            for row in (0..batch.num_rows()).filter(|row| there(*row)) {
                 let why = "a column that was not foreseen; declare it in the schema of the stream".to_owned();
                 note(row, field.name(), why);
             }

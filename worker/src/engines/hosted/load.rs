@@ -127,18 +127,22 @@ pub(super) struct Start {
 }
 
 impl Start {
+    fn new(known: &SchemaRef) -> Self {
+        Self {
+            schema: known.clone(),
+            found: None,
+            estimate: Estimate::default(),
+            held: VecDeque::new(),
+        }
+    }
+
     pub(super) async fn of(
         host: &mut Host,
         known: &SchemaRef,
         doing: &str,
         patience: Option<Duration>,
     ) -> Result<Self> {
-        let mut start = Self {
-            schema: known.clone(),
-            found: None,
-            estimate: Estimate::default(),
-            held: VecDeque::new(),
-        };
+        let mut start = Self::new(known);
         loop {
             let frame = host.next(doing, patience).await?;
             match frame.kind.as_str() {
@@ -147,18 +151,29 @@ impl Start {
                     start.schema = decode::schema_of(&frame)?;
                     start.found = Found::of(host, &frame)?;
                 }
-                kind => {
-                    let more = ["refused", "batch"].contains(&kind) && start.held.len() < MOST_HELD;
-                    if kind == "batch" && start.schema.fields().is_empty() && !frame.body.is_empty() {
-                        start.schema = decode::schema_of(&frame)?;
-                    }
-                    start.held.push_back(frame);
-                    if !more || !start.schema.fields().is_empty() {
+                _ => {
+                    if !start.hold(frame)? {
                         return Ok(start);
                     }
                 }
             }
         }
+    }
+
+    /// Holds a frame; `false`: the columns are known, or nothing is left to wait for.
+    fn hold(&mut self, frame: Frame) -> Result<bool> {
+        let alone = |frame: &Frame| frame.kind == "batch" && frame.body.is_empty();
+        if frame.kind == "batch" && self.schema.fields().is_empty() && !alone(&frame) {
+            self.schema = decode::schema_of(&frame)?;
+        }
+        let told = !frame.header["position"].is_null();
+        if told && alone(&frame) && self.held.back().is_some_and(alone) {
+            // A position takes the place of the one before it: a plugin may send any number of them before its first row.
+            self.held.pop_back();
+        }
+        let more = ["refused", "batch"].contains(&frame.kind.as_str()) && self.held.len() < MOST_HELD;
+        self.held.push_back(frame);
+        Ok(more && self.schema.fields().is_empty())
     }
 }
 
@@ -336,3 +351,6 @@ impl Reader for Part {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

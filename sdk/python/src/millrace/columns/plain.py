@@ -74,7 +74,7 @@ def row_of(row: Any) -> dict[str, Any]:
     """
     if isinstance(row, Mapping):
         return dict(row)
-    if dataclasses.is_dataclass(row) or isinstance(row, Mapping):
+    if dataclasses.is_dataclass(row):
         return cast("dict[str, Any]", plain(row))
     if hasattr(row, "_asdict"):
         return cast("dict[str, Any]", row._asdict())

@@ -160,7 +160,8 @@ def _alike(rows: Sequence[Any], names: list[str]) -> Iterator[list[Any]]:
 
     Rows with as many keys in all as there are places, none of which is empty, have no other keys.
     """
-    if not rows or not names:
+    # A `defaultdict` or a `Counter` would make up what a row lacks. Rows of a batch are of one kind: one is asked.
+    if not rows or not names or hasattr(rows[0], "__missing__"):
         raise _Unlike
     for start in range(0, len(rows), _AT_HAND):
         some = rows[start : start + _AT_HAND]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import os
 import traceback
 from pathlib import Path
 from traceback import TracebackException
@@ -16,12 +17,8 @@ from typing import Any
 from ..errors import MillraceError, kind_of
 
 #: Where the frames around those of a plugin come from.
-_MACHINERY = (
-    str(Path(__file__).resolve().parent.parent),
-    str(Path(asyncio.__file__).resolve().parent),
-    str(Path(importlib.__file__).resolve().parent),
-    "<frozen importlib",
-)
+_FOLDERS = (Path(__file__).parent.parent, Path(asyncio.__file__).parent, Path(importlib.__file__).parent)
+_MACHINERY = (*(f"{folder}{os.sep}" for folder in _FOLDERS), "<frozen importlib")
 #: Enough to see what happened, and little enough for a status.
 _MOST_MESSAGE, _MOST_TRACEBACK = 4_000, 64_000
 

@@ -94,12 +94,12 @@ class Writer:
             if length < _LARGE and not self._held:
                 self._write(memoryview(b"".join(pieces)))
                 return
-            self._held += length
             room = self._room(length)
-            at = 0
+            rest = memoryview(room)
             for piece in pieces:
-                room[at : at + len(piece)] = piece
-                at += len(piece)
+                rest[: len(piece)] = piece
+                rest = rest[len(piece) :]
+            self._held += length
             self._waiting.append((room, length))
             self._turn.notify_all()
 
@@ -114,18 +114,21 @@ class Writer:
         return spare if len(spare) >= length else bytearray(length)
 
     def _work(self) -> None:
-        while True:
-            with self._turn:
-                self._turn.wait_for(lambda: self._waiting)
-                room, length = self._waiting.popleft()
-            try:
+        try:
+            while True:
+                with self._turn:
+                    self._turn.wait_for(lambda: self._waiting)
+                    room, length = self._waiting.popleft()
                 self._write(memoryview(room)[:length])
-            except OSError as error:
-                self._gone = error
+                with self._turn:
+                    self._held -= length
+                    if len(room) >= _LARGE and sum(map(len, self._spare)) + len(room) <= _MOST_WAITING:
+                        self._spare.append(room)
+                    self._turn.notify_all()
+        except OSError as error:
+            # What comes after half a frame is no frame.
             with self._turn:
-                self._held -= length
-                if length >= _LARGE:
-                    self._spare.append(room)
+                self._gone = error
                 self._turn.notify_all()
 
     def _write(self, frame: memoryview) -> None:

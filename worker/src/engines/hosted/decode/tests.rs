@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray},
+    array::{ArrayRef, Float64Array, Int64Array, NullArray, RecordBatch, StringArray},
     ipc::writer::StreamWriter,
 };
 use serde_json::{Value, json};
@@ -63,6 +63,19 @@ fn a_row_that_is_refused_for_two_reasons_keeps_the_text_that_did_not_fit() {
         "{}",
         unfit.letter.reason
     );
+}
+
+#[test]
+fn a_batch_in_which_a_column_has_no_value_and_no_type_is_whole() {
+    let nulls: ArrayRef = Arc::new(NullArray::new(2));
+
+    let payload = decoded(
+        json!({}),
+        json!([]),
+        &rows(&[("id", nulls.clone()), ("more", nulls)]),
+    );
+
+    assert_eq!((payload.batch.num_rows(), payload.unfit.len()), (2, 0));
 }
 
 #[test]

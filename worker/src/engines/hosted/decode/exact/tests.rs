@@ -3,14 +3,14 @@ use std::sync::Arc;
 use arrow::{
     array::{
         Array, ArrayRef, BooleanArray, DictionaryArray, Float64Array, Int32Array, Int64Array,
-        LargeStringArray, ListArray, StringArray, StructArray, TimestampMicrosecondArray,
+        LargeStringArray, ListArray, NullArray, StringArray, StructArray, TimestampMicrosecondArray,
         TimestampSecondArray,
     },
     buffer::OffsetBuffer,
     datatypes::{DataType, Field, Float64Type, Int32Type, Int64Type, TimeUnit},
 };
 
-use super::exact;
+use super::{exact, there};
 use crate::types::UNTYPED;
 
 fn list(values: Vec<Option<Vec<Option<f64>>>>) -> ArrayRef {
@@ -105,6 +105,71 @@ fn nothing_is_lost_within_a_list() {
         fitting(Arc::new(empty), &DataType::new_list(DataType::Float64, true)),
         [true]
     );
+}
+
+/// Lists of one item each.
+fn lists_of(items: ArrayRef) -> ArrayRef {
+    let item = Arc::new(Field::new("item", items.data_type().clone(), true));
+    let one_each = OffsetBuffer::from_lengths(vec![1; items.len()]);
+    Arc::new(ListArray::new(item, one_each, items, None))
+}
+
+#[test]
+fn an_item_of_another_meaning_has_no_place_in_a_list() {
+    let int = || Arc::new(Int64Array::from(vec![1])) as ArrayRef;
+    let given =
+        |items: ArrayRef, wanted: DataType| fitting(lists_of(items), &DataType::new_list(wanted, true));
+    let local = Arc::new(TimestampMicrosecondArray::from(vec![1]));
+    let utc = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+    assert_eq!(given(int(), DataType::Utf8), [false]);
+    assert_eq!(given(local, utc), [false]);
+    assert_eq!(
+        given(
+            record(&[("old", int())]),
+            record(&[("new", int())]).data_type().clone()
+        ),
+        [false]
+    );
+    let two: ArrayRef = Arc::new(Int64Array::from(vec![1, 2]));
+    let late: ArrayRef = Arc::new(StringArray::from(vec![None, Some("late")]));
+    assert_eq!(
+        given(
+            record(&[("x", two.clone()), ("late", late)]),
+            record(&[("x", two)]).data_type().clone()
+        ),
+        [true, false]
+    );
+}
+
+#[test]
+fn a_part_or_an_item_that_must_be_there_and_is_not_refuses_its_row_alone() {
+    let must = Arc::new(Field::new("x", DataType::Int64, false));
+    let given = record(&[("x", Arc::new(Float64Array::from(vec![1.0, 35.2])))]);
+    assert_eq!(
+        fitting(given, &DataType::Struct(vec![must.clone()].into())),
+        [true, false]
+    );
+    let other = record(&[("y", Arc::new(Int64Array::from(vec![None::<i64>])))]);
+    assert_eq!(fitting(other, &DataType::Struct(vec![must].into())), [false]);
+    let halves = lists_of(Arc::new(Float64Array::from(vec![35.2])));
+    assert_eq!(
+        fitting(halves, &DataType::new_list(DataType::Int64, false)),
+        [false]
+    );
+}
+
+#[test]
+fn nulls_without_a_type_are_nulls_of_every_type() {
+    let nulls = || Arc::new(NullArray::new(1)) as ArrayRef;
+    let int: ArrayRef = Arc::new(Int64Array::from(vec![1]));
+    assert_eq!(fitting(nulls(), &DataType::Int64), [false]);
+    assert!(!there(&nulls())(0) && there(&int)(0));
+    let wanted = record(&[("x", int.clone())]);
+    assert_eq!(
+        fitting(record(&[("x", nulls()), ("late", nulls())]), wanted.data_type()),
+        [true]
+    );
+    assert_eq!(fitting(lists_of(nulls()), lists_of(int).data_type()), [true]);
 }
 
 #[test]
