@@ -53,11 +53,7 @@ impl Library {
             return Err(Error::config(format!("there is no library {file}"))
                 .advice("write its path as it is seen from the manifest, or from within the pod"));
         }
-        // SAFETY: what a library does as it is loaded is its own affair, and that of this process.
-        let library = unsafe { libloading::Library::new(file) }.map_err(|error| {
-            Error::config(format!("{file} cannot be loaded: {error}"))
-                .advice("`file` tells what it was built for; `ldd` what it needs")
-        })?;
+        let library = open(file)?;
         let mut made = abi::Plugin::empty();
         let mut error = Text::empty();
         let config = start["config"].to_string();
@@ -123,14 +119,29 @@ impl Drop for Library {
     }
 }
 
+/// Loads a library.
+///
+/// # Errors
+/// `config` where it cannot be loaded, with the words of the system.
+pub(super) fn open(file: &str) -> Result<libloading::Library> {
+    // SAFETY: what a library does as it is loaded is its own affair, and that of this process.
+    unsafe { libloading::Library::new(file) }.map_err(|error| {
+        let why = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
+        let of_python = why.contains("undefined symbol: Py") || why.contains("undefined symbol: _Py");
+        let advice = match of_python {
+            true => "it is a module for Python; name the library of the system itself, such as libduckdb.so",
+            false => "`file` tells what it was built for; `ldd` what it needs",
+        };
+        Error::config(format!("{file} cannot be loaded: {why}")).advice(advice)
+    })
+}
+
 /// Whether a library exports a function.
 ///
 /// # Errors
 /// `config` where it does not, or cannot be loaded.
 pub(super) fn require(file: &str, symbol: &[u8]) -> Result<()> {
-    // SAFETY: it is loaded to be called anyway.
-    let library = unsafe { libloading::Library::new(file) };
-    let library = library.map_err(|error| Error::config(format!("{file} cannot be loaded: {error}")))?;
+    let library = open(file)?;
     // SAFETY: it is only looked for.
     let found = unsafe { library.get::<unsafe extern "C" fn()>(symbol) }.is_ok();
     match found {
