@@ -14,7 +14,7 @@ from harness import Row
 
 
 class Api(AbstractContextManager["Api"]):
-    """Answers `GET /STREAM?since=...&page=1&size=100` with `{"items": [...]}`, by `updated_at`; it notes each request."""
+    """Answers `GET /STREAM?since=...&page=1&size=100` with `{"items": [...], "next": 2}`, by `updated_at`; notes requests."""
 
     def __init__(self, **streams: list[Row]) -> None:
         self.streams = streams
@@ -36,7 +36,7 @@ class Api(AbstractContextManager["Api"]):
         since = asked.get("since", "")
         rows = [row for row in self.streams[stream] if row["updated_at"] >= since]
         rows.sort(key=lambda row: (row["updated_at"], row["id"]))
-        page, size = int(asked["page"]), int(asked["size"])
+        page, size = int(asked.get("page", 1)), int(asked["size"])
         return rows[(page - 1) * size : page * size]
 
     def take(self) -> list[dict[str, str]]:
@@ -56,7 +56,9 @@ class Api(AbstractContextManager["Api"]):
                 if stream not in api.streams:
                     return self.answer(404, {"error": f"there is no {stream}"})
                 api.requests.append(asked)
-                self.answer(200, {"items": api.page(stream, asked)})
+                page = api.page(stream, asked)
+                more = int(asked.get("page", 1)) + 1 if len(page) == int(asked["size"]) else None
+                self.answer(200, {"items": page, "next": more})
 
             def answer(self, status: int, body: Any) -> None:
                 content = json.dumps(body).encode()

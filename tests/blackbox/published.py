@@ -93,26 +93,42 @@ def runs(interpreter: str) -> bool:
 
 
 DECLARATIVE = Package("airbyte-source-declarative-manifest==6.5.2", "source-declarative-manifest", "airbyte")
+# A part of Python until 3.12, which packages of before it do without naming.
+OLD = ("setuptools<81",)
+
 FAKER = Package("airbyte-source-faker==7.2.1", "source-faker", "airbyte")
 FILE = Package("airbyte-source-file==0.5.39", "source-file", "airbyte")
+HARDCODED = Package("airbyte-source-hardcoded-records==0.0.48", "source-hardcoded-records", "airbyte")
 OBJECTS = Package("airbyte-source-s3==4.14.2", "source-s3", "airbyte")
+RSS = Package("airbyte-source-rss==1.0.31", "source-rss", "airbyte", python="3.10", beside=OLD)
 SFTP = Package("airbyte-source-sftp-bulk==1.9.3", "source-sftp-bulk", "airbyte")
+SMOKE = Package("airbyte-source-smoke-test==0.1.2", "source-smoke-test", "airbyte")
 
+DBF = Package("tap-dbf==0.1.25", "tap-dbf", "singer")
+DIMDATE = Package("tap-dimdate==0.1.0", "tap-dimdate", "singer", beside=OLD)
 JSONL = Package("tap-jsonl==0.3.1", "tap-jsonl", "singer")
 MYSQL = Package("pipelinewise-tap-mysql==1.6.0", "tap-mysql", "singer")
+PIPELINEWISE_POSTGRES = Package("pipelinewise-tap-postgres==2.1.0", "tap-postgres", "singer")
 POSTGRES = Package("meltanolabs-tap-postgres==0.10.0", "tap-postgres", "singer")
 REST = Package("tap-rest-api==0.2.22", "tap-rest-api", "singer")
+REST_MSDK = Package("tap-rest-api-msdk==1.4.2", "tap-rest-api-msdk", "singer", beside=OLD)
 S3_CSV = Package("pipelinewise-tap-s3-csv==3.0.1", "tap-s3-csv", "singer")
+SINGER_JSONL = Package("tap-singer-jsonl==0.1.0", "tap-singer-jsonl", "singer", beside=OLD)
 SPREADSHEETS = Package("tap-spreadsheets==1.1.2", "tap-spreadsheets", "singer")
 
 AILAKE = Package("airbyte-destination-ailake==0.1.16", "airbyte-destination-ailake", "airbyte")
 TARGET_CSV = Package("meltanolabs-target-csv==0.5.0", "target-csv", "singer")
 # What it writes is read by the DuckDB of the tests.
 TARGET_DUCKDB = Package("target-duckdb==0.8.0", "target-duckdb", "singer", beside=("duckdb==2.0.0",))
+TARGET_DATAMILL = Package("singer-target-postgres==0.2.4", "target-postgres", "singer", python="3.8", beside=OLD)
 TARGET_JSONL = Package("target-jsonl==0.1.4", "target-jsonl", "singer")
+TARGET_LOCALJSON = Package("target-localjson==0.1.1", "target-localjson", "singer", beside=OLD)
 TARGET_PIPELINEWISE = Package("pipelinewise-target-postgres==2.1.2", "target-postgres", "singer")
 TARGET_POSTGRES = Package("meltanolabs-target-postgres==0.8.1", "target-postgres", "singer")
+TARGET_S3 = Package("plinxore-target-s3==0.1.7", "target-s3", "singer")
 TARGET_S3_CSV = Package("pipelinewise-target-s3-csv==2.0.0", "target-s3-csv", "singer", python="3.10")
+TARGET_SINGER_CSV = Package("target-csv==0.3.0", "target-csv", "singer", python="3.9", beside=OLD)
+TARGET_SINGER_JSONL = Package("target-singer-jsonl==0.1.0", "target-singer-jsonl", "singer")
 TARGET_SQLITE = Package("target-sqlite==0.2.0", "target-sqlite", "singer", python="3.9")
 
 MELTANO = Package("meltano==4.4.1", "meltano", "meltano")

@@ -105,8 +105,8 @@ def test_a_crash_loses_and_doubles_nothing(
     [
         ("./libabsent.so:create_reader", ["libabsent.so"]),
         ("{library}:create_raeder", ["create_raeder"]),
-        ("./text.so:create_reader", ["text.so"]),
-        ("./empty.so:create_reader", ["empty.so"]),
+        ("./text.so:create_reader", ["text.so", "invalid ELF header"]),
+        ("./empty.so:create_reader", ["empty.so", "file too short"]),
         ("{libc}:create_reader", ["create_reader"]),
     ],
     ids=["missing", "symbol", "text", "empty", "another library"],

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from harness import Millrace, Result, duck
 from kit import FileSink, end_at_once, expect, letters, memory_limit_kib, same_rows, wait_until
-from plugins import alive, connector, descendants, engine_manifest, failure, journal, keyed, records, write_rows
+from plugins import CONNECTORS, alive, connector, descendants, engine_manifest, failure, journal, keyed, records, write_rows
 
 Run = Callable[..., Result]
 
@@ -59,6 +59,20 @@ def test_a_delta_begins_where_the_tap_stood(
     expect(run(manifest).stream(stream), read=1, unchanged=1)
     states = [call.get("state") for call in journal(workdir / "journal") if "catalog" in call]
     assert [state and state["bookmarks"][stream]["version"] for state in states] == [None, 100, 121]
+
+
+def test_a_tap_that_cannot_start_is_not_taken_for_one_without_discovery(
+    millrace: Millrace, flow: Callable[..., Path], workdir: Path
+) -> None:
+    (workdir / "tap.py").write_text("import a_package_that_is_not_there\n")
+    manifest = flow()
+    manifest.write_text(manifest.read_text().replace(str(CONNECTORS), str(workdir)))
+
+    result = millrace("discover", manifest, check=False)
+
+    assert result.returncode != 0 and "the package that holds `a_package_that_is_not_there`" in str(result), str(result)
+    # What was raised, and not the way there.
+    assert 'File "' not in result.stderr.splitlines()[-1], str(result)
 
 
 def test_a_full_table_finds_changes_and_deletes(

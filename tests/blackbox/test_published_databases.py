@@ -13,7 +13,7 @@ from harness import Millrace, Postgres, Result, Spec, columns
 from kit import FileSink, expect
 from mariadb import MariaDb
 from plugins import engine_manifest, failure, keyed
-from published import MYSQL, POSTGRES
+from published import MYSQL, PIPELINEWISE_POSTGRES, POSTGRES
 
 Run = Callable[..., Result]
 # Columns of which a test compares each value; a tap tells of a numeric that it is a number, so that its scale is declared.
@@ -83,9 +83,7 @@ def test_singer_postgres_in_full(
 
 
 @pytest.mark.usefixtures("whole")
-def test_singer_postgres_by_replication_key(
-    run: Run, flow: Callable[..., Path], postgres: Postgres, files: FileSink
-) -> None:
+def test_singer_postgres_by_replication_key(run: Run, flow: Callable[..., Path], postgres: Postgres, files: FileSink) -> None:
     postgres.execute(TABLE)
     fill(postgres, 1, 300)
     manifest = flow(cursorField="at")
@@ -109,6 +107,50 @@ def test_singer_postgres_is_told_of_a_wrong_setting(run: Run, flow: Callable[...
     error = failure(wrong, "public-items")
     assert "nobody_at_all" in f"{error['message']} {error.get('advice')}", error
     assert postgres.env["PGPASSWORD"] not in str(wrong)
+
+
+@pytest.mark.usefixtures("whole")
+def test_singer_pipelinewise_postgres(run: Run, millrace: Millrace, workdir: Path, postgres: Postgres, files: FileSink) -> None:
+    def flow(**fields: Any) -> Path:
+        (workdir / "password").write_text(postgres.connection.info.password)
+        place = {name: postgres.spec[name] for name in ("host", "port", "user")}
+        return engine_manifest(
+            workdir,
+            PIPELINEWISE_POSTGRES.engine,
+            {"command": [str(PIPELINEWISE_POSTGRES.install())]},
+            files.spec(),
+            connection={**place, "dbname": postgres.spec["database"], "filter_schemas": "public"},
+            streams=keyed("public-items", **fields),
+            credentials=[{"name": "password", "file": "password"}],
+        )
+
+    def same() -> None:
+        # A date comes as a moment at midnight.
+        wanted = postgres.rows(
+            "select id, name, price, sold, at, day::timestamp at time zone 'UTC', j, u::text, f, big from items order by id"
+        )
+        found = files.table(manifest, "public-items").select(NAMES).sort_by("id").to_pylist()
+        assert [tuple({**row, "j": json.loads(row["j"])}.values()) for row in found] == wanted
+
+    postgres.execute(TABLE)
+    fill(postgres, 1, 300)
+    manifest = flow()
+    assert "public-items" in millrace("discover", manifest).stdout
+    expect(run(manifest).stream("public-items"), read=300, inserted=300)
+    same()
+    postgres.execute("delete from items where id <= 10")
+    postgres.execute("update items set name = 'changed' where id = 20")
+    fill(postgres, 301, 305)
+    expect(run(manifest).stream("public-items"), read=295, inserted=5, updated=1, unchanged=289, deleted=10, absent=10)
+    same()
+    # From now on by its key: the tap begins anew, and goes on from there.
+    flow(cursorField="at")
+    expect(run(manifest).stream("public-items"), read=295, unchanged=295)
+    fill(postgres, 306, 320)
+    more = run(manifest).stream("public-items")
+    assert more["load"] == "delta"
+    expect(more, read=16, inserted=15, unchanged=1)
+    same()
 
 
 @pytest.fixture

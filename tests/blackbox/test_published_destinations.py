@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import gzip
+import json
 import os
 import sqlite3
 import sys
@@ -14,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from harness import S3, Millrace, Postgres, Result, Row, Spec, columns, duck
@@ -24,11 +27,16 @@ from published import (
     ADBC_SQLITE,
     AILAKE,
     TARGET_CSV,
+    TARGET_DATAMILL,
     TARGET_DUCKDB,
     TARGET_JSONL,
+    TARGET_LOCALJSON,
     TARGET_PIPELINEWISE,
     TARGET_POSTGRES,
+    TARGET_S3,
     TARGET_S3_CSV,
+    TARGET_SINGER_CSV,
+    TARGET_SINGER_JSONL,
     TARGET_SQLITE,
     Package,
     duckdb_library,
@@ -263,9 +271,7 @@ def test_target_duckdb_takes_the_first_row_for_a_header(run: Run, flow: Callable
 
 @pytest.mark.usefixtures("whole")
 def test_target_sqlite(run: Run, millrace: Millrace, flow: Callable[..., Path], workdir: Path) -> None:
-    # It holds a decimal against its step in binary, and refuses many that fit.
-    transform = "select id, version, name, cast(price as double) as price, fine, changed from input"
-    manifest = flow(TARGET_SQLITE, "upsert", transform=transform, database=str(workdir / "shop.db"))
+    manifest = flow(TARGET_SQLITE, "upsert", database=str(workdir / "shop.db"))
     write_rows(workdir / "rows.ndjson", items(300))
     assert millrace("validate", manifest, "--connect").returncode == 0
 
@@ -356,6 +362,104 @@ def test_a_target_is_told_of_a_wrong_setting(
     write_rows(workdir / "rows.ndjson", items(1))
     wrong = millrace("validate", flow(package, "append", **config), "--connect", check=False)
     assert wrong.returncode == 1 and words in wrong.stderr.splitlines()[-1], str(wrong)
+
+
+def of_csv(place: Path) -> list[Row]:
+    """What the target of the first hour writes, a file for each load."""
+    found = [row for path in place.glob("items-*.csv") for row in csv.DictReader(path.read_text().splitlines())]
+    return [{**row, "name": row["name"] or None, "fine": row["fine"] == "True"} for row in found]
+
+
+def of_json(place: Path) -> list[Row]:
+    """A file for each message."""
+    return [json.loads(path.read_text())["record"] for path in place.rglob("*.json")]
+
+
+def of_messages(place: Path) -> list[Row]:
+    """The messages themselves, packed."""
+    lines = [line for path in place.rglob("*.gz") for line in gzip.decompress(path.read_bytes()).splitlines()]
+    messages = [json.loads(line, parse_float=str) for line in lines]
+    return [message["record"] for message in messages if message["type"] == "RECORD"]
+
+
+@pytest.mark.usefixtures("whole")
+@pytest.mark.parametrize(
+    ("package", "config", "rows_of"),
+    [
+        (TARGET_SINGER_CSV, {"destination_path": "out"}, of_csv),
+        (TARGET_LOCALJSON, {"dest_dir": "out"}, of_json),
+        (TARGET_SINGER_JSONL, {"destination": "local", "local": {"folder": "out"}}, of_messages),
+    ],
+    ids=["csv", "localjson", "singer-jsonl"],
+)
+def test_target_into_files(
+    package: Package,
+    config: Row,
+    rows_of: Callable[[Path], list[Row]],
+    run: Run,
+    flow: Callable[..., Path],
+    workdir: Path,
+) -> None:
+    # They read numbers as binary ones, and look whether each is as the schema says: 2.3 is no multiple of 0.01 there.
+    (workdir / "out").mkdir()
+    manifest = flow(package, "append", **config)
+    for count, more in ((200, 200), (200, 0), (250, 50)):
+        write_rows(workdir / "rows.ndjson", items(count))
+        expect(run(manifest).stream("items"), read=more, inserted=more)
+    found = [{name: row[name] for name in TOLD} for row in rows_of(workdir / "out")]
+    typed = [{**row, "id": int(row["id"]), "version": int(row["version"]), "price": str(row["price"])} for row in found]
+    assert values(typed) == values(items(250))
+
+
+@pytest.mark.usefixtures("whole")
+def test_target_of_datamill(run: Run, flow: Callable[..., Path], workdir: Path, postgres: Postgres) -> None:
+    spec = postgres.spec
+    place = {"postgres_host": spec["host"], "postgres_port": spec["port"], "postgres_database": spec["database"]}
+    more = {"postgres_username": spec["user"], "disable_collection": True}
+    secret = {"postgres_password": postgres.env["PGPASSWORD"]}
+    manifest = flow(TARGET_DATAMILL, "upsert", credentials=secret, **place, **more)
+    write_rows(workdir / "rows.ndjson", items(300))
+    expect(run(manifest).stream("items"), read=300, inserted=300)
+    changed = [{**row, "version": row["id"] + 300, "name": "new"} for row in items(10)]
+    write_rows(workdir / "rows.ndjson", [*changed, *items(20, 500), {"id": 20, "version": 420, "_millrace_op": "delete"}])
+    run(manifest)
+
+    # It keeps four digits of a second.
+    columns = "id, version, name, price::numeric, fine, date_trunc('second', changed)"
+    found = postgres.rows(f"select {columns} from items where _sdc_deleted_at is null order by id, version")
+    wanted = values([*changed, *(row for row in items(300)[10:] if row["id"] != 20), *items(20, 500)])
+    assert found == [(*row[:5], row[5].replace(microsecond=0)) for row in wanted]
+
+
+# Those of `items`, as pyarrow casts them to what can be compared.
+TYPED = pa.schema(
+    {
+        "id": pa.int64(),
+        "version": pa.int64(),
+        "name": pa.string(),
+        "price": pa.string(),
+        "fine": pa.bool_(),
+        "changed": pa.timestamp("us", "UTC"),
+    }
+)
+TOLD = TYPED.names
+
+
+@pytest.mark.usefixtures("whole")
+def test_target_s3(run: Run, flow: Callable[..., Path], workdir: Path, s3: S3) -> None:
+    place = {"aws_access_key_id": s3.access_key, "aws_region": "us-east-1", "aws_bucket": s3.bucket}
+    cloud = {"cloud_provider_type": "aws", "aws": {**place, "aws_endpoint_override": s3.endpoint}}
+    form = {"format_type": "parquet", "format_parquet": {"get_schema_from_tap": True}}
+    secret = {"cloud_provider.aws.aws_secret_access_key": s3.secret_key}
+    manifest = flow(TARGET_S3, "append", credentials=secret, cloud_provider=cloud, format=form, prefix="in")
+    for count, more in ((200, 200), (200, 0), (250, 50)):
+        write_rows(workdir / "rows.ndjson", items(count))
+        expect(run(manifest).stream("items"), read=more, inserted=more)
+    paths = [f"{s3.bucket}/{key}" for key in s3.keys("in")]
+    # Its decimals are double, its moments whole seconds.
+    found = [row for path in paths for row in pq.read_table(path, filesystem=s3.files, columns=TOLD).cast(TYPED).to_pylist()]
+    seconds = [{**row, "changed": row["changed"].replace(".123456", "")} for row in items(250)]
+    assert values([{**row, "changed": row["changed"].isoformat()} for row in found]) == values(seconds)
 
 
 def adbc(workdir: Path, driver: Path, mode: str, uri: str, stream: str) -> Path:

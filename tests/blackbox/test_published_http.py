@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +16,7 @@ from api import Api
 from harness import Millrace, Result, Row, Spec, duck
 from kit import FileSink, expect, same_answers
 from plugins import engine_manifest, failure, keyed
-from published import DECLARATIVE, REST, Package
+from published import DECLARATIVE, REST, REST_MSDK, RSS, Package
 
 Run = Callable[..., Result]
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -208,3 +211,91 @@ def test_singer_rest_api_is_told_of_a_wrong_setting(
     config = {**rest(shop, workdir), "schema_dir": str(workdir / "no-such-directory")}
     error = failure(run(flow(REST, config), check=False), "items")
     assert "no-such-directory" in f"{error['message']} {error.get('advice')}", error
+
+
+def msdk(api: Api) -> Spec:
+    """The configuration of the other tap for any API: what it reads is in the settings, and it asks for the types."""
+    stream = {
+        "name": "items",
+        "path": "/items",
+        "primary_keys": ["id"],
+        "records_path": "$.items[*]",
+        "replication_key": "updated_at",
+        "source_search_field": "since",
+        "source_search_query": "$last_run_date",
+        "params": {"size": PAGE},
+    }
+    pages = {"pagination_request_style": "simple_header_paginator", "next_page_token_path": "$.next"}
+    return {"api_url": api.url, "start_date": moment(0), "streams": [stream], **pages}
+
+
+@pytest.mark.usefixtures("whole")
+def test_singer_rest_api_msdk(run: Run, millrace: Millrace, flow: Callable[..., Path], shop: Api, files: FileSink) -> None:
+    def same() -> None:
+        names = ["id", "name", "price", "sold", "updated_at"]
+        found = files.table(manifest, "items").select(names).sort_by("id").to_pylist()
+        assert found == [{name: row[name] for name in names} for row in sorted(shop.streams["items"], key=by_id)]
+
+    def by_id(row: Row) -> int:
+        return int(row["id"])
+
+    manifest = flow(REST_MSDK, msdk(shop), cursorField="updated_at")
+    assert "items" in millrace("discover", manifest).stdout
+    expect(run(manifest).stream("items"), read=250, inserted=250)
+    same()
+    again = run(manifest).stream("items")
+    assert again["load"] == "delta"
+    expect(again, read=1, unchanged=1)
+    shop.streams["items"][3] |= {"price": 99.99, "updated_at": moment(251)}
+    shop.streams["items"] += items(20, 252)
+    expect(run(manifest).stream("items"), read=22, inserted=20, updated=1, unchanged=1)
+    same()
+    del shop.streams["items"][:10]
+    expect(run(manifest, "--full").stream("items"), read=260, unchanged=260, deleted=10, absent=10)
+    same()
+
+
+class Feeds(SimpleHTTPRequestHandler):
+    """Files of a directory."""
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.mark.usefixtures("whole")
+def test_airbyte_rss(run: Run, workdir: Path, files: FileSink) -> None:
+    if not RSS.interpreter():
+        pytest.skip(f"{RSS.requirement} runs on Python {RSS.python} at most, which is not installed here")
+    begin = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=10)
+    (workdir / "feed").mkdir()
+
+    def publish(count: int) -> None:
+        every = "".join(
+            f"<item><title>news {n} &amp; more</title><guid>{n}</guid>"
+            f"<pubDate>{begin + timedelta(minutes=n):%a, %d %b %Y %H:%M:%S GMT}</pubDate></item>"
+            for n in range(1, count + 1)
+        )
+        feed = f'<?xml version="1.0"?><rss version="2.0"><channel><title>all</title>{every}</channel></rss>'
+        (workdir / "feed" / "index.html").write_text(feed)
+
+    publish(120)
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Feeds, directory=str(workdir))) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        manifest = engine_manifest(
+            workdir,
+            RSS.engine,
+            {"command": [str(RSS.install())]},
+            files.spec(),
+            connection={"url": f"http://127.0.0.1:{server.server_port}/feed"},
+            streams=[{"name": "items", "primaryKey": ["guid"]}],
+        )
+        expect(run(manifest).stream("items"), read=120, inserted=120)
+        again = run(manifest).stream("items")
+        assert again["load"] == "delta"
+        expect(again, read=1, unchanged=1)
+        publish(140)
+        expect(run(manifest).stream("items"), read=21, inserted=20, unchanged=1)
+        server.shutdown()
+    found = files.table(manifest, "items").select(["guid", "title", "published"]).to_pylist()
+    wanted = {n: (f"news {n} & more", begin + timedelta(minutes=n)) for n in range(1, 141)}
+    assert {int(row["guid"]): (row["title"], row["published"]) for row in found} == wanted

@@ -5,6 +5,7 @@
 //! [`Child`]: nothing that it has started outlives it.
 
 mod beside;
+mod ended;
 mod log;
 
 use std::{
@@ -26,6 +27,7 @@ use tokio::{
     time::timeout,
 };
 
+pub(super) use self::ended::Ended;
 use self::{
     beside::Beside,
     log::{Heard, Tail, log},
@@ -201,53 +203,6 @@ impl Child {
 impl Drop for Child {
     fn drop(&mut self) {
         self.kill();
-    }
-}
-
-/// How a program ended.
-#[derive(Clone, Debug)]
-pub(super) struct Ended {
-    name: String,
-    /// `None`: nobody knows.
-    status: Option<ExitStatus>,
-    /// The last lines of its standard error.
-    said: Vec<String>,
-}
-
-impl Ended {
-    /// Whether it ended with 0.
-    #[must_use]
-    pub(super) fn well(&self) -> bool {
-        self.status.is_some_and(|status| status.success())
-    }
-
-    /// Its end as an error, where it should not have ended so; `what` it was doing.
-    #[must_use]
-    pub(super) fn error(&self, what: &str) -> Error {
-        use std::os::unix::process::ExitStatusExt;
-        let how = match self.status {
-            None => "ended, and nobody knows how".to_owned(),
-            Some(status) => match (status.code(), status.signal()) {
-                (Some(0), _) => "ended with 0 before it was done".to_owned(),
-                (Some(code), _) => format!("ended with {code}"),
-                (None, Some(9)) => "was killed (signal 9), perhaps for want of memory".to_owned(),
-                (None, signal) => format!("died of signal {}", signal.unwrap_or_default()),
-            },
-        };
-        let message = format!("{} {how} while {what}", self.name);
-        // A kill from outside passes; what ends by itself would do so again.
-        let killed = self
-            .status
-            .is_some_and(|status| matches!(status.signal(), Some(9 | 15)));
-        let error = if killed {
-            Error::transient(message)
-        } else {
-            Error::bug(message)
-        };
-        match self.said.as_slice() {
-            [] => error.advice("it said nothing on its standard error"),
-            lines => error.advice(format!("its last words: {}", lines.join(" | "))),
-        }
     }
 }
 

@@ -122,6 +122,12 @@ impl Tap {
         self.help.get_or_try_init(ask).await.map(String::as_str)
     }
 
+    /// Whether it may know discovery. One that cannot tell, such as one that cannot even start, is not believed to know none.
+    async fn may_discover(&self) -> Result<bool> {
+        let help = self.help().await?;
+        Ok(help.trim().is_empty() || help.contains("--discover"))
+    }
+
     /// The options by which it takes its catalog: every one that it tells of. The library that most taps are made of tells
     /// of both, whichever of them the tap looks at; one that is given the other reads nothing, and says that all is well.
     async fn options(&self) -> Result<Vec<&'static str>> {
@@ -149,9 +155,7 @@ impl Tap {
         match Catalog::find(&found.text) {
             Some(catalog) => Ok(catalog),
             // Some taps know no discovery: what the manifest names is what there is.
-            None if !self.named().is_empty()
-                && (found.ended.well() || !self.help().await?.contains("--discover")) =>
-            {
+            None if !self.named().is_empty() && (found.ended.well() || !self.may_discover().await?) => {
                 Ok(Catalog::of_names(self.named()))
             }
             None => Err(found.ended.error("it was asked for its streams")),

@@ -68,15 +68,16 @@ impl Adbc {
             Some((driver, entrypoint)) => (driver, Some(entrypoint.as_bytes())),
             None => (plugin, None),
         };
-        if let Some(entrypoint) = entrypoint {
-            library::require(driver, entrypoint)?;
+        match entrypoint {
+            Some(entrypoint) => library::require(driver, entrypoint)?,
+            None => drop(library::open(driver)?),
         }
         let load = |version| ManagedDriver::load_dynamic_from_filename(driver, entrypoint, version);
         let mut loaded = load(AdbcVersion::V110)
             .or_else(|_| load(AdbcVersion::V100))
             .map_err(|error| {
                 Error::config(format!("{driver} cannot be loaded: {}", error.message))
-                    .advice("it should be the library of an ADBC driver; `ldd` tells what it needs")
+                    .advice("it should be the library of an ADBC driver")
             })?;
         let config = &start["config"];
         let mut options = Vec::new();

@@ -53,7 +53,7 @@ impl Library {
             return Err(Error::config(format!("there is no library {file}"))
                 .advice("write its path as it is seen from the manifest, or from within the pod"));
         }
-        let library = load(file)?;
+        let library = open(file)?;
         let mut made = abi::Plugin::empty();
         let mut error = Text::empty();
         let config = start["config"].to_string();
@@ -119,13 +119,20 @@ impl Drop for Library {
     }
 }
 
-/// Loads a library; one that cannot be loaded is told with the system's own reason: what it lacks, or what it was built for.
-fn load(file: &str) -> Result<libloading::Library> {
+/// Loads a library.
+///
+/// # Errors
+/// `config` where it cannot be loaded, with the words of the system.
+pub(super) fn open(file: &str) -> Result<libloading::Library> {
     // SAFETY: what a library does as it is loaded is its own affair, and that of this process.
     unsafe { libloading::Library::new(file) }.map_err(|error| {
-        let reason = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
-        Error::config(format!("{file} cannot be loaded: {reason}"))
-            .advice("`file` tells what it was built for; `ldd` what it needs")
+        let why = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
+        let of_python = why.contains("undefined symbol: Py") || why.contains("undefined symbol: _Py");
+        let advice = match of_python {
+            true => "it is a module for Python; name the library of the system itself, such as libduckdb.so",
+            false => "`file` tells what it was built for; `ldd` what it needs",
+        };
+        Error::config(format!("{file} cannot be loaded: {why}")).advice(advice)
     })
 }
 
@@ -134,7 +141,7 @@ fn load(file: &str) -> Result<libloading::Library> {
 /// # Errors
 /// `config` where it does not, or cannot be loaded.
 pub(super) fn require(file: &str, symbol: &[u8]) -> Result<()> {
-    let library = load(file)?;
+    let library = open(file)?;
     // SAFETY: it is only looked for.
     let found = unsafe { library.get::<unsafe extern "C" fn()>(symbol) }.is_ok();
     match found {
