@@ -1,4 +1,4 @@
-use super::load;
+use super::open;
 
 #[test]
 fn what_cannot_be_loaded_is_told_with_the_reason_of_the_system() {
@@ -6,7 +6,7 @@ fn what_cannot_be_loaded_is_told_with_the_reason_of_the_system() {
     std::fs::write(file.path(), "no library at all, however long this text is").unwrap();
     let path = file.path().to_str().unwrap();
 
-    let error = load(path).unwrap_err();
+    let error = open(path).unwrap_err();
 
     assert!(
         error.message.starts_with(&format!("{path} cannot be loaded: ")),

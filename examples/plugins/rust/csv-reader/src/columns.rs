@@ -57,9 +57,12 @@ pub(crate) fn narrowest<'a>(mut cells: impl Iterator<Item = &'a [u8]> + Clone) -
         moment(TimeUnit::Nanosecond, Some("UTC")),
     ];
     let all = |of: &DataType| {
-        let fits = |column: &mut Box<dyn Column>, cell| {
-            (!of.is_numeric() || is_plain(cell)) && column.push(cell).is_some()
+        let looks_so = |cell: &[u8]| match of {
+            DataType::Int64 => is_plain(cell),
+            DataType::Float64 => is_plain(cell) && !is_long(cell),
+            _ => true,
         };
+        let fits = |column: &mut Box<dyn Column>, cell| looks_so(cell) && column.push(cell).is_some();
         column(of, 0).is_ok_and(|mut column| cells.clone().all(|cell| fits(&mut column, cell)))
     };
     let found = types.into_iter().find(all);
@@ -73,6 +76,11 @@ fn is_plain(cell: &[u8]) -> bool {
         [first, ..] => first.is_ascii_digit(),
         [] => false,
     }
+}
+
+/// A whole number with more digits than a float keeps.
+fn is_long(cell: &[u8]) -> bool {
+    cell.len() > 15 && cell.iter().all(|byte| byte.is_ascii_digit() || *byte == b'-')
 }
 
 /// A type whose values are read one by one; `zoned`: each of them names its zone, else none does.
@@ -211,6 +219,7 @@ mod tests {
             (&[][..], Utf8),
             (&["1", "-20"], Int64),
             (&["1", "2.5"], Float64),
+            (&["1", "12345678901234567890"], Utf8),
             (&["007"], Utf8),
             (&["-01.5"], Utf8),
             (&["+49"], Utf8),
