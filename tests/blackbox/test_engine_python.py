@@ -257,6 +257,24 @@ def test_rows_without_columns_are_refused_and_those_after_them_are_delivered(
     assert [json.loads(line)["place"] for line in letters.read_text().splitlines()] == [{"batch": 1}] * 5
 
 
+def test_a_column_of_nulls_alone_takes_what_comes_after_it(
+    run: Run, flow: Callable[..., Path], workdir: Path, files: FileSink
+) -> None:
+    (workdir / "late.py").write_text(
+        "import pyarrow as pa\nfrom millrace import BaseReader\n\n"
+        "class Late(BaseReader):\n"
+        "    def extract(self, state_manager=None):\n"
+        "        yield pa.table({'id': [1], 'v': pa.nulls(1), 'o': [{'x': 1, 'y': None}]})\n"
+        "        yield pa.table({'id': [2], 'v': ['hello'], 'o': [{'x': 2, 'y': 'there'}]})\n"
+    )
+    manifest = flow(f"{workdir}/late.py:Late")
+
+    expect(run(manifest, env=ARROW).stream("items"), read=2, inserted=2)
+    found = sorted(files.table(manifest, "items").to_pylist(), key=lambda row: row["id"])
+    assert [(row["v"], row["o"]) for row in found] == [(None, {"x": 1, "y": None}), ("hello", {"x": 2, "y": "there"})]
+    expect(run(manifest, "--full", env=ARROW).stream("items"), read=2, unchanged=2)
+
+
 def test_nothing_but_rows_without_columns_is_told_with_the_batch_and_what_to_do(
     run: Run, flow: Callable[..., Path], workdir: Path
 ) -> None:

@@ -111,14 +111,32 @@ def test_f55_a_bad_row_is_refused_with_its_place_and_the_others_arrive(
 
 
 def test_f55_numbers_that_are_none_are_themselves(run: Run, workdir: Path, manifest: Manifest, sink: Sink) -> None:
-    source = write_table(
-        pa.table({"id": [1, 2, 3, 4], "v": [math.nan, math.inf, -math.inf, -0.0]}), workdir / "in.parquet"
-    )
+    source = write_table(pa.table({"id": [1, 2, 3, 4], "v": [math.nan, math.inf, -math.inf, -0.0]}), workdir / "in.parquet")
     flow = manifest(source=file_source(source, "parquet", primary_key=["id"]), destination=sink.spec())
     run(flow)
     found = {row["id"]: row["v"] for row in sink.table(flow, "in").to_pylist()}
     assert math.isnan(found[1]) and (found[2], found[3]) == (math.inf, -math.inf)
     expect(run(flow).stream("in"), read=4, unchanged=4)
+
+
+@pytest.mark.parametrize("form", ["ndjson", "csv"])
+def test_f55_what_text_has_no_form_for_refuses_its_row_alone(form: str, run: Run, workdir: Path, manifest: Manifest) -> None:
+    moments = pa.array([0, 2**63 - 1, 1, 2], pa.timestamp("us"))
+    source = write_table(pa.table({"id": [1, 2, 3, 4], "at": moments, "n": [0.5, 1.5, math.nan, 2.5]}), workdir / "in.parquet")
+    place = {"url": f"{workdir}/out", "format": form}
+    flow = manifest(
+        source=file_source(source, "parquet"),
+        destination={"connector": {"name": "file"}, "connection": place, "writeMode": "append"},
+    )
+    # CSV has a word for what is no number.
+    wanted = {2: "`at`: a time that no calendar has"} | ({3: "`n`: JSON has no such number"} if form == "ndjson" else {})
+
+    expect(run(flow).stream("in"), read=4, inserted=4 - len(wanted), refused=len(wanted))
+
+    told = {letter["row"]["id"]: letter["reason"] for letter in letters(workdir)}
+    assert told == wanted
+    written = [path.read_text() for path in (workdir / "out").rglob(f"*.{form}") if "_refused" not in path.parts]
+    assert written and not any("ERROR" in text for text in written), written
 
 
 def test_f55_what_postgres_cannot_hold_refuses_its_row_alone(
@@ -143,7 +161,7 @@ def test_f55_what_postgres_cannot_hold_refuses_its_row_alone(
 
     expect(run(flow).stream("in"), read=5, inserted=2, refused=3)
 
-    assert sorted(postgres.rows("select id, t from \"in\"")) == [(1, "fine"), (5, None)]
+    assert sorted(postgres.rows('select id, t from "in"')) == [(1, "fine"), (5, None)]
     told = {letter["place"]["line"] + letter["place"]["rowsAfter"]: letter for letter in letters(workdir)}
     assert {line: letter["kind"] for line, letter in told.items()} == dict.fromkeys((2, 3, 4), "destination")
     words = {2: ("`t`", "zero byte"), 3: ("`at`", "microseconds"), 4: ("`o`", "zero byte")}
@@ -155,7 +173,7 @@ def test_f55_what_postgres_cannot_hold_refuses_its_row_alone(
     rows[1]["t"] = "mended"
     source.write_text("".join(json.dumps(row) + "\n" for row in rows))
     expect(run(flow).stream("in"), read=5, inserted=1, unchanged=1, refused=3)
-    assert sorted(postgres.rows("select id, t from \"in\"")) == [(1, "fine"), (2, "mended"), (5, None)]
+    assert sorted(postgres.rows('select id, t from "in"')) == [(1, "fine"), (2, "mended"), (5, None)]
 
 
 STOPS = {

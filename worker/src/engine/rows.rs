@@ -71,7 +71,7 @@ fn as_texts(batch: &RecordBatch, row: usize) -> Value {
 }
 
 fn text(column: &ArrayRef, row: usize) -> String {
-    let options = FormatOptions::default();
+    let options = FormatOptions::default().with_display_error(false);
     match ArrayFormatter::try_new(column, &options) {
         Ok(formatter) => formatter
             .value(row)

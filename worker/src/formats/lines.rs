@@ -1,13 +1,14 @@
 //! Rows as JSON, one object a line, in the forms that the JSON Schema of their columns declares.
 //!
-//! In: rows. Out: their lines. Decimals keep their digits, bytes are base64, what is held as JSON is written as JSON. Numbers
-//! that JSON has no digits for are found by [`unfit`], before they come here.
+//! In: rows. Out: their lines. Decimals keep their digits, bytes are base64, what is held as JSON is written as JSON. What
+//! has no form is found by [`unfit`], before it comes here.
 
-use std::sync::Arc;
+use std::{ops::RangeInclusive, sync::Arc};
 
 use arrow::{
-    array::{Array, AsArray, GenericBinaryArray, OffsetSizeTrait, RecordBatch, StringArray},
-    datatypes::{DataType, FieldRef, Float16Type, Float32Type, Float64Type},
+    array::{Array, ArrayRef, AsArray, GenericBinaryArray, OffsetSizeTrait, RecordBatch, StringArray},
+    compute::{cast, max, min},
+    datatypes::{DataType, FieldRef, Float16Type, Float32Type, Float64Type, Int64Type, TimeUnit},
     error::ArrowError,
     json::{
         Encoder, EncoderFactory, EncoderOptions, WriterBuilder,
@@ -102,29 +103,83 @@ impl Encoder for Json<'_> {
     }
 }
 
-/// The rows with numbers that JSON has no digits for, each with its column.
+/// The rows with what a line of JSON has no form for, each with its column: numbers without an end, times without a date.
 pub(crate) fn unfit(batch: &RecordBatch) -> Vec<(usize, String)> {
     let schema = batch.schema();
     let columns = schema.fields().iter().zip(batch.columns());
-    columns
-        .filter(|(field, _)| has_floats(field.data_type()))
+    let numbers = columns
+        .filter(|(field, _)| holds(field.data_type(), DataType::is_floating))
         .flat_map(|(field, column)| {
             let rows = (0..column.len()).filter(|row| is_endless(column, *row));
-            rows.map(|row| (row, format!("{}: JSON has no such number", field.name())))
+            rows.map(|row| (row, format!("`{}`: JSON has no such number", field.name())))
+                .collect::<Vec<_>>()
+        });
+    numbers
+        .chain(out_of_calendar(batch, DataType::is_temporal))
+        .collect()
+}
+
+/// The rows with times of these types that no calendar has, each with its column.
+pub(crate) fn out_of_calendar(batch: &RecordBatch, of: fn(&DataType) -> bool) -> Vec<(usize, String)> {
+    let schema = batch.schema();
+    let columns = schema.fields().iter().zip(batch.columns());
+    columns
+        .filter(|(field, column)| holds(field.data_type(), of) && has_far_off(column))
+        .flat_map(|(field, column)| {
+            let rows = (0..column.len()).filter(|row| has_far_off(&column.slice(*row, 1)));
+            rows.map(|row| (row, format!("`{}`: a time that no calendar has", field.name())))
                 .collect::<Vec<_>>()
         })
         .collect()
 }
 
-fn has_floats(type_: &DataType) -> bool {
+fn holds(type_: &DataType, leaf: fn(&DataType) -> bool) -> bool {
     match type_ {
-        DataType::Float16 | DataType::Float32 | DataType::Float64 => true,
         DataType::List(item)
         | DataType::LargeList(item)
         | DataType::FixedSizeList(item, _)
-        | DataType::Map(item, _) => has_floats(item.data_type()),
-        DataType::Struct(fields) => fields.iter().any(|field| has_floats(field.data_type())),
-        _ => false,
+        | DataType::Map(item, _) => holds(item.data_type(), leaf),
+        DataType::Struct(fields) => fields.iter().any(|field| holds(field.data_type(), leaf)),
+        type_ => leaf(type_),
+    }
+}
+
+/// Whether a time is in it that cannot be written as a date or a time of day.
+fn has_far_off(array: &dyn Array) -> bool {
+    // What chrono can show, in seconds since 1970: the years -262143 to 262142.
+    const DATES: RangeInclusive<i64> = -8_334_601_228_800..=8_210_266_876_799;
+    let lists = |part: &dyn Fn(usize) -> ArrayRef| {
+        (0..array.len()).any(|row| array.is_valid(row) && has_far_off(&part(row)))
+    };
+    let (range, in_second) = match array.data_type() {
+        DataType::List(_) => return lists(&|row| array.as_list::<i32>().value(row)),
+        DataType::LargeList(_) => return lists(&|row| array.as_list::<i64>().value(row)),
+        DataType::FixedSizeList(..) => return lists(&|row| array.as_fixed_size_list().value(row)),
+        DataType::Map(..) => return lists(&|row| Arc::new(array.as_map().value(row))),
+        DataType::Struct(_) => return array.as_struct().columns().iter().any(|part| has_far_off(part)),
+        DataType::Date32 => (DATES.start() / 86_400..=DATES.end() / 86_400, 1),
+        DataType::Date64 => (DATES, 1000),
+        DataType::Timestamp(unit, _) => (DATES, in_second(unit)),
+        DataType::Time32(unit) | DataType::Time64(unit) => (0..=86_399, in_second(unit)),
+        DataType::Duration(TimeUnit::Second) => (-i64::MAX / 1000..=i64::MAX / 1000, 1),
+        _ => return false,
+    };
+    let Ok(values) = cast(array, &DataType::Int64) else {
+        return false;
+    };
+    let values = values.as_primitive::<Int64Type>();
+    [min(values), max(values)]
+        .into_iter()
+        .flatten()
+        .any(|value| !range.contains(&value.div_euclid(in_second)))
+}
+
+const fn in_second(unit: &TimeUnit) -> i64 {
+    match unit {
+        TimeUnit::Second => 1,
+        TimeUnit::Millisecond => 1_000,
+        TimeUnit::Microsecond => 1_000_000,
+        TimeUnit::Nanosecond => 1_000_000_000,
     }
 }
 

@@ -8,13 +8,17 @@ mod refused;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, io::Cursor, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    io::Cursor,
+    sync::Arc,
+};
 
 use arrow::{
     array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, new_null_array},
     buffer::Buffer,
     compute::{CastOptions, cast_with_options, concat, concat_batches},
-    datatypes::{DataType, FieldRef, Fields, Schema, SchemaRef},
+    datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef},
     ipc::reader::{StreamDecoder, StreamReader},
 };
 use bytes::Bytes;
@@ -28,7 +32,7 @@ use crate::{
     engine::rows::{Misfit, refuse},
     error::{Error, Result},
     formats::{Place, ndjson},
-    types::{arrow_schema, type_name},
+    types::{UNTYPED, arrow_schema, type_name},
 };
 
 /// The column that says what a row does.
@@ -69,18 +73,22 @@ pub(super) fn nullable(schema: &Schema) -> SchemaRef {
 fn data(schema: &Schema) -> SchemaRef {
     let fields = schema.fields().iter();
     let own = fields.filter(|field| ![OP, WATERMARK].contains(&field.name().as_str()));
-    Arc::new(Schema::new(own.map(in_utc).collect::<Vec<_>>()))
+    Arc::new(Schema::new(own.map(kept).collect::<Vec<_>>()))
 }
 
-/// A moment is the same in every zone, and a column keeps one.
-fn in_utc(field: &FieldRef) -> FieldRef {
-    match field.data_type() {
-        DataType::Timestamp(unit, Some(zone)) if **zone != *"UTC" => {
-            let utc = DataType::Timestamp(*unit, Some("UTC".into()));
-            Arc::new(field.as_ref().clone().with_data_type(utc))
+/// The column that a load keeps: a moment is the same in every zone, and one of nulls alone is text that takes what comes.
+fn kept(field: &FieldRef) -> FieldRef {
+    let type_ = match field.data_type() {
+        DataType::Null => {
+            let untyped = HashMap::from([(UNTYPED.to_owned(), String::new())]);
+            return Arc::new(Field::new(field.name(), DataType::Utf8, true).with_metadata(untyped));
         }
-        _ => field.clone(),
-    }
+        DataType::Timestamp(unit, Some(_)) => DataType::Timestamp(*unit, Some("UTC".into())),
+        DataType::List(item) => DataType::List(kept(item)),
+        DataType::Struct(parts) => DataType::Struct(parts.iter().map(kept).collect()),
+        _ => return field.clone(),
+    };
+    Arc::new(field.as_ref().clone().with_data_type(type_))
 }
 
 fn is_json(frame: &Frame) -> bool {

@@ -2,10 +2,10 @@ use std::{collections::HashMap, sync::Arc};
 
 use arrow::{
     array::{
-        ArrayRef, BinaryArray, Decimal128Array, Float64Array, ListArray, RecordBatch, StringArray,
-        TimestampMicrosecondArray,
+        ArrayRef, BinaryArray, Date32Array, Decimal128Array, Float64Array, ListArray, RecordBatch,
+        StringArray, Time64MicrosecondArray, TimestampMicrosecondArray, TimestampSecondArray,
     },
-    datatypes::{DataType, Field, Float64Type, Schema},
+    datatypes::{DataType, Field, Float64Type, Schema, TimestampSecondType},
 };
 
 use super::{lines, unfit};
@@ -66,5 +66,36 @@ fn numbers_without_digits_are_found_wherever_they_are() {
         .into_iter()
         .map(|(row, why)| (row, why.split(':').next().unwrap().to_owned()))
         .collect();
-    assert_eq!(found, [(0, "score".to_owned()), (1, "scores".to_owned())]);
+    assert_eq!(found, [(0, "`score`".to_owned()), (1, "`scores`".to_owned())]);
+}
+
+#[test]
+fn times_that_no_calendar_has_are_found_wherever_they_are() {
+    let far = [Some(vec![Some(0)]), None, Some(vec![Some(1), Some(i64::MAX)])];
+    let rows = batch(vec![
+        column(
+            "second",
+            TimestampSecondArray::from(vec![Some(0), Some(i64::MAX), None]),
+        ),
+        column(
+            "micro",
+            TimestampMicrosecondArray::from(vec![Some(i64::MIN), Some(-1), None]),
+        ),
+        column("day", Date32Array::from(vec![0, 19_000, i32::MAX])),
+        column("hour", Time64MicrosecondArray::from(vec![0, -1, 86_399_999_999])),
+        column(
+            "list",
+            ListArray::from_iter_primitive::<TimestampSecondType, _, _>(far),
+        ),
+    ]);
+
+    let mut found = unfit(&rows);
+
+    found.sort();
+    let why = |name: &str| format!("`{name}`: a time that no calendar has");
+    let wanted = [(0, "micro"), (1, "hour"), (1, "second"), (2, "day"), (2, "list")];
+    assert_eq!(found, wanted.map(|(row, name)| (row, why(name))));
+    // All that is found, and nothing else, would be written as an error.
+    let told = String::from_utf8(lines(&rows).unwrap()).unwrap();
+    assert_eq!(told.matches("ERROR").count(), found.len(), "{told}");
 }

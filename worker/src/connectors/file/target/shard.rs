@@ -8,12 +8,16 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use arrow::{
+    array::RecordBatch,
+    datatypes::{DataType, TimeUnit},
+};
 use async_trait::async_trait;
 use bytes::Bytes;
 use jiff::Timestamp;
 
 use super::{
-    FileTargetConfig, clean,
+    FileFormat, FileTargetConfig, clean,
     head::{DataFile, HEAD, Head, Manifest, read_head, read_manifest, write_manifest},
     presence, rewrite,
     stage::{FileStage, Place},
@@ -23,6 +27,7 @@ use crate::{
     diff::{segment::SegmentRef, stored::bury},
     error::{Error, ErrorKind, Result},
     failpoint,
+    formats::lines,
     protocol::{Commit, Committed, Epoch, Outcome, Permit, ShardId},
     storage::{
         Storage,
@@ -166,6 +171,17 @@ fn lost(place: &str) -> Error {
 impl Shard for FileShard {
     fn keeps_index(&self) -> bool {
         true
+    }
+
+    fn unfit(&self, batch: &RecordBatch) -> Result<Vec<(usize, String)>> {
+        Ok(match self.config.format {
+            FileFormat::Ndjson => lines::unfit(batch),
+            FileFormat::Csv => lines::out_of_calendar(batch, DataType::is_temporal),
+            // What is in seconds is milliseconds there, and has less room.
+            FileFormat::Parquet => lines::out_of_calendar(batch, |type_| {
+                matches!(type_, DataType::Timestamp(TimeUnit::Second, _))
+            }),
+        })
     }
 
     async fn last_committed(&self) -> Result<Option<Committed>> {

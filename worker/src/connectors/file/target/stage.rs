@@ -221,7 +221,9 @@ async fn send(bytes: Vec<Bytes>, hash: &mut Sha256, writer: &mut Writer) -> Resu
 
 /// The rows of each partition, by its directory: `country=se/day=2026-01-01/`.
 fn partitions(batch: &RecordBatch, by: &[String]) -> Result<Vec<(String, Vec<u32>)>> {
-    let options = FormatOptions::default().with_null("__HIVE_DEFAULT_PARTITION__");
+    let options = FormatOptions::default()
+        .with_null("__HIVE_DEFAULT_PARTITION__")
+        .with_display_error(false);
     let columns = by.iter().map(|name| {
         let column = batch.column_by_name(name).ok_or_else(|| {
             Error::config(format!(
@@ -235,7 +237,11 @@ fn partitions(batch: &RecordBatch, by: &[String]) -> Result<Vec<(String, Vec<u32
     for number in 0..batch.num_rows() {
         let mut directory = String::new();
         for (name, column) in &columns {
-            let value = millrace_crds::template::safe(&column.value(number).to_string());
+            let value = column.value(number).try_to_string().map_err(|error| {
+                Error::data(format!("column `{name}` of partitionBy: {error}"))
+                    .advice("mend it at the source, or leave such rows out with a transform")
+            })?;
+            let value = millrace_crds::template::safe(&value);
             directory.push_str(&format!("{name}={value}/"));
         }
         rows.entry(directory)

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::{ArrayRef, Float64Array, Int64Array, NullArray, RecordBatch, StringArray},
+    array::{ArrayRef, AsArray, Float64Array, Int64Array, NullArray, RecordBatch, StringArray},
     ipc::writer::StreamWriter,
 };
 use serde_json::{Value, json};
@@ -124,4 +124,29 @@ fn rows_of_several_batches_are_placed_from_the_first_of_them_on() {
         json!(place(&of_two.metadata, 5)),
         json!({ "batch": 1, "rowsAfter": 5 })
     );
+}
+
+#[test]
+fn a_column_of_nulls_alone_takes_what_comes_after_it() {
+    let first = rows(&[("id", ids(1)), ("v", Arc::new(NullArray::new(1)))]);
+    let columns = schema_of(&frame("schema", json!({}), Some(&first))).unwrap();
+    let text: ArrayRef = Arc::new(StringArray::from(vec!["hello"]));
+    let number: ArrayRef = Arc::new(Int64Array::from(vec![5]));
+
+    let given = [
+        first,
+        rows(&[("id", ids(1)), ("v", text)]),
+        rows(&[("id", ids(1)), ("v", number)]),
+    ];
+    let given = given.map(|batch| {
+        let frame = frame("batch", json!({}), Some(&batch));
+        payload(&frame, &columns, &mut Refusals::default()).unwrap()
+    });
+
+    let found = given.iter().map(|payload| {
+        assert!(payload.unfit.is_empty(), "{:?}", payload.unfit);
+        let texts = payload.batch.column(1).as_string::<i32>();
+        texts.iter().next().flatten()
+    });
+    assert_eq!(found.collect::<Vec<_>>(), [None, Some("hello"), Some("5")]);
 }
