@@ -70,7 +70,18 @@ def reasons(batch: Any) -> list[tuple[str, str]]:
         (np.array([1, 2]), pa.list_(pa.int64()), [1, 2]),
         (np.datetime64("2026-01-02T03:00"), pa.timestamp("us"), datetime(2026, 1, 2, 3)),
         (pd.Timestamp("2026-01-02T03:00Z"), pa.timestamp("us", "UTC"), datetime(2026, 1, 2, 3, tzinfo=UTC)),
+        (np.datetime64("2026-01-02T03:00:00.000001000", "ns"), pa.timestamp("us"), datetime(2026, 1, 2, 3, 0, 0, 1)),
+        (np.datetime64("9999-12-31"), pa.timestamp("us"), datetime(9999, 12, 31)),
+        (np.timedelta64(2000, "ns"), pa.duration("us"), timedelta(microseconds=2)),
+        (np.array("2026-01-02", "M8[ns]"), pa.timestamp("us"), datetime(2026, 1, 2)),
+        (np.array(["2026-01-02", "NaT"], "M8[ns]"), pa.list_(pa.timestamp("us")), [datetime(2026, 1, 2), None]),
+        (np.array([["2026-01-02"]], "M8[D]"), pa.list_(pa.list_(pa.date32())), [[date(2026, 1, 2)]]),
+        (pd.Timedelta(1, "s"), pa.duration("us"), timedelta(seconds=1)),
         (pd.NaT, pa.string(), None),
+        (pd.NA, pa.string(), None),
+        (np.datetime64("NaT"), pa.string(), None),
+        (np.timedelta64("NaT", "ns"), pa.string(), None),
+        (np.ma.masked, pa.string(), None),
         (None, pa.string(), None),
     ],
 )
@@ -79,6 +90,58 @@ def test_a_value_finds_its_type(given: Any, type_: pa.DataType, held: Any) -> No
     assert batch.refused == []
     assert batch.arrow().schema.field("v").type == type_
     assert values(batch, "v") == [held, None]
+
+
+@pytest.mark.parametrize(
+    ("given", "known"),
+    [
+        (np.datetime64(2**62, "s"), datetime(2026, 1, 1)),
+        (np.datetime64("20000-01-01", "s"), datetime(2026, 1, 1)),
+        (np.datetime64("400000-01-01", "s"), datetime(2026, 1, 1)),
+        (np.datetime64("10000-01-01"), date(2026, 1, 1)),
+        (np.datetime64("0000-12-31"), 5),
+        (np.datetime64(2**62, "Y"), 5),
+        (np.datetime64("2026-01-01T00:00:00.000000001"), datetime(2026, 1, 1)),
+        (np.timedelta64(2**62, "s"), timedelta(1)),
+        (np.timedelta64(-(2**62), "h"), timedelta(1)),
+        (np.timedelta64(10**9, "D"), timedelta(1)),
+        (np.timedelta64(1001, "ns"), timedelta(1)),
+        (np.timedelta64(3, "M"), timedelta(1)),
+        (np.timedelta64(3, "2Y"), timedelta(1)),
+        (np.timedelta64(3), timedelta(1)),
+        (pd.Timestamp("2026-01-01T00:00:00.000000001"), datetime(2026, 1, 1)),
+        (pd.Timestamp(np.datetime64("20000-01-01", "s")), datetime(2026, 1, 1)),
+        (pd.Timestamp("9999-12-31T23:00Z").tz_convert("Asia/Tokyo"), datetime(2026, 1, 1, tzinfo=UTC)),
+        (pd.Timedelta(1001), timedelta(1)),
+        (pd.Timedelta(np.timedelta64(2**55, "s")), timedelta(1)),
+    ],
+)
+@pytest.mark.parametrize("with_arrow", [True, False])
+def test_a_time_that_python_cannot_hold_is_refused_and_settles_no_column(
+    given: Any, known: Any, with_arrow: bool
+) -> None:
+    for value in (given, [given], {"part": given}):
+        first = took([{"v": value}], with_arrow=with_arrow)
+        assert [one.row["v"] for one in first.refused] == [value]
+        assert (
+            "(datetime64) is nothing" in first.refused[0].reason or "(timedelta64) is nothing" in reasons(first)[0][1]
+        )
+    later = took([{"v": known}], [{"v": known}, {"v": given}], with_arrow=with_arrow)
+    assert [(one.at, one.path) for one in later.refused] == [(1, "v")]
+    assert took([{"v": given}], [{"v": known}], with_arrow=with_arrow).refused == []
+
+
+@pytest.mark.parametrize("unit", ["ns", "s", "D"])
+def test_an_array_of_times_never_holds_numbers(unit: str) -> None:
+    batch = took([{"v": np.array([2**62 + 1], f"M8[{unit}]")}])
+    assert [one.path for one in batch.refused] == ["v[0]"]
+    assert "(datetime64)" in batch.refused[0].reason
+
+
+def test_a_time_that_python_cannot_hold_has_no_form_in_json() -> None:
+    batch = took([{"v": {}}], [{"v": {"at": np.datetime64("20000-01-01", "s")}}, {"v": {"at": np.datetime64("NaT")}}])
+    assert reasons(batch) == [("v", "not JSON: datetime64 has no form in JSON")]
+    assert values(batch, "v") == ['{"at":null}']
 
 
 def test_a_column_without_any_value_says_that_it_has_no_type_yet() -> None:

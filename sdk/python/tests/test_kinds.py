@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator, Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from millrace import (
@@ -148,6 +150,21 @@ def test_a_source_that_is_not_as_ordered_as_it_says_is_told() -> None:
 
     with pytest.raises(DataError, match="comes after"):
         read(Wrong, load="delta")
+
+
+def test_a_watermark_that_is_not_a_time_is_none() -> None:
+    class Gaps(GenericSource):
+        def full_load(self) -> Iterator[Any]:
+            yield 1, {}, np.datetime64("NaT")
+            yield 2, {}, np.datetime64("2026-01-02", "s")
+            yield 3, {}, pd.NaT
+
+        def delta_load(self, last_watermark: Any) -> Iterator[Any]:
+            yield from ()
+
+    found = read(Gaps)
+    assert [row.get("_millrace_watermark") for row in found.rows] == [None, datetime(2026, 1, 2), None]
+    assert found.state == {"watermark": {"$datetime": "2026-01-02T00:00:00"}}
 
 
 def test_watermarks_without_an_order_are_refused() -> None:

@@ -25,10 +25,11 @@ def plain(value: Any) -> Any:
         return value
     if isinstance(value, Enum):
         return plain(value.value)
-    if type(value).__module__.partition(".")[0] == "numpy":
-        return _numpy(value)
-    if hasattr(value, "to_pydatetime"):
-        return _pandas_time(value)
+    match type(value).__module__.partition(".")[0]:
+        case "numpy":
+            return _numpy(value)
+        case "pandas":
+            return _pandas(value)
     if isinstance(value, (tuple, set, frozenset)):
         return list(value)
     if isinstance(value, (bytearray, memoryview)):
@@ -44,19 +45,49 @@ def plain(value: Any) -> Any:
 
 
 def _numpy(value: Any) -> Any:
-    if hasattr(value, "tolist") and getattr(value, "ndim", 0) > 0:
-        return value.tolist()
     if type(value).__name__ in ("datetime64", "timedelta64"):
-        exact = value.astype(type(value).__name__ + "[us]")
-        # A nanosecond that a Python value cannot hold would be lost without a word.
-        return exact.item() if exact == value else value
-    return value.item() if hasattr(value, "item") else value
+        return _numpy_time(value)
+    if not hasattr(value, "tolist"):
+        return value
+    if value.dtype.kind not in "mM":
+        return value.tolist()
+    if not value.ndim:
+        return plain(value[()])
+    # What is in nanoseconds, or out of the range of Python, would become a number: it stays a time.
+    return [part if isinstance(item, (int, list)) else item for item, part in zip(value.tolist(), value, strict=True)]
 
 
-def _pandas_time(value: Any) -> Any:
-    if value != value:  # pandas.NaT: nothing there
+#: How the types of durations without a length end: months, years, and numbers of no unit.
+_NO_LENGTH = ("M]", "Y]", "timedelta64")
+
+
+def _numpy_time(value: Any) -> Any:
+    if value != value:  # NaT: nothing there
         return None
-    return value if getattr(value, "nanosecond", 0) else value.to_pydatetime()
+    if value.dtype.kind == "m" and value.dtype.name.endswith(_NO_LENGTH):
+        return value
+    try:
+        exact = value.astype(f"{value.dtype.kind}8[us]")
+        # numpy cuts off nanoseconds, and wraps what is out of range where it does not raise: no such value comes back.
+        comes_back = exact.astype(value.dtype) == value
+    except OverflowError:
+        return value
+    held = exact.item()
+    return held if comes_back and isinstance(held, (datetime, timedelta)) else value
+
+
+def _pandas(value: Any) -> Any:
+    if type(value).__name__ == "NAType":
+        return None
+    if not hasattr(value, "asm8"):
+        return value
+    # To Python a time of pandas is a datetime or timedelta, and would be taken without what those cannot hold.
+    exact = value.asm8
+    held = _numpy_time(exact)
+    try:
+        return value.to_pydatetime() if isinstance(held, datetime) else held
+    except ValueError:  # the last year of UTC has ended in its time zone
+        return exact
 
 
 def is_name(key: Any) -> bool:

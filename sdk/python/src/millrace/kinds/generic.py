@@ -11,7 +11,7 @@ from contextlib import closing
 from datetime import timedelta
 from typing import Any
 
-from ..columns.plain import row_of
+from ..columns.plain import plain, row_of
 from ..config import names
 from ..datasource import ABSENT
 from ..errors import ConfigError, DataError
@@ -134,6 +134,7 @@ class _Rows:
         if not isinstance(item, tuple) or len(item) not in (2, 3):
             raise DataError(f"a load yields (key, row, watermark), not {type(item).__name__}")
         key, row, mark = item if len(item) == 3 else (*item, None)
+        mark = None if plain(mark) is None else mark  # NaT has no order
         self._mark(mark)
         delta = self._load.kind == "delta"
         if row is None and not delta:
