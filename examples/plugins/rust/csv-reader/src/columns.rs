@@ -89,18 +89,21 @@ trait Value: ArrowPrimitiveType {
 }
 
 impl Value for Int64Type {
+    #[inline]
     fn read(cell: &[u8], _: bool) -> Option<i64> {
         atoi_simd::parse::<_, true, true>(cell).ok()
     }
 }
 
 impl Value for Float64Type {
+    #[inline]
     fn read(cell: &[u8], _: bool) -> Option<f64> {
         fast_float2::parse(cell).ok()
     }
 }
 
 impl Value for Date32Type {
+    #[inline]
     fn read(cell: &[u8], _: bool) -> Option<i32> {
         days(cell)
     }

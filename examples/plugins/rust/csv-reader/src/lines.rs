@@ -36,6 +36,7 @@ impl Lines {
     }
 
     /// Reads the next line that is not empty; `false`: there is none.
+    #[inline]
     pub(crate) fn advance(&mut self) -> Result<bool, Error> {
         loop {
             self.line.clear();
